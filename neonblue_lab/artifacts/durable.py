@@ -1,0 +1,35 @@
+"""Writes that survive a power cut: what has returned is on the disk."""
+
+import os
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder`, and `folder` itself, children first."""
+    for parent, _, files in os.walk(folder, topdown=False):
+        for file in files:
+            sync(Path(parent, file))
+        sync(Path(parent))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` in place of `path` in one step: a reader sees the old bytes or the new ones, never a mixture.
+
+    The caller holds a lock: one writer at a time.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    sync(path.parent)

@@ -1,0 +1,538 @@
+"""The command line: each command opens a lab, calls it, and prints what it answers for a person or, with --json, a machine.
+
+Heavy libraries are imported by the commands that need them, so that `neonblue --help` answers at once.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neonblue_lab.errors import BadInput, NeonBlueError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from neonblue_lab.artifacts.artifact import Artifact
+    from neonblue_lab.lab import Lab
+
+DONE, FAILED, USAGE, NOTHING_TO_DO = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="neonblue",
+    help="The research workbench for A/B experimentation: topics to lake to notebooks to artifacts to tools.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+lake_app = typer.Typer(help="Look at the lake.", no_args_is_help=True)
+models_app = typer.Typer(help="Artifacts: list, show, verify, promote, roll back.", no_args_is_help=True)
+app.add_typer(lake_app, name="lake")
+app.add_typer(models_app, name="models")
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="The data folder. Default: $NEONBLUE_HOME, else data/ of the checkout.", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Alpha = Annotated[float, typer.Option(help="1 - coverage of the intervals.")]
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage or bad input, 3 nothing to do."""
+    import click
+
+    try:
+        code = app(standalone_mode=False)
+    except NeonBlueError as error:
+        if "--json" in sys.argv[1:]:
+            _print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
+        print(f"neonblue: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("neonblue: interrupted; what was committed stays.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(DONE)
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+# --- topics to lake ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder of the topic archives to write.")],
+    experiments: Annotated[int, typer.Option(min=1, help="Number of experiments.")] = 24,
+    users: Annotated[int, typer.Option(min=10, help="Number of users.")] = 20_000,
+    events: Annotated[int, typer.Option(min=1000, help="Number of records over all topics.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
+    days: Annotated[int, typer.Option(min=14, help="Days of traffic.")] = 56,
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = datetime(2026, 1, 5),
+    as_json: Json = False,
+) -> None:
+    """Write simulated topic archives with a known truth (truth.json)."""
+    from neonblue_lab.events.simulator import simulate as run
+    from neonblue_lab.topics.archive import write_archive
+
+    _must_be_new(out)
+    simulation = run(
+        experiments=experiments, users=users, events=events, seed=seed, days=days, start=date(*start.timetuple()[:3])
+    )
+    with _progress("simulating", events) as advance:
+        records = write_archive(out, _counted(simulation.batches(), advance))
+    _write_json(out / "truth.json", simulation.truth)
+    _answer(
+        {"out": str(out), "topics": records, "truth": str(out / "truth.json")},
+        as_json,
+        f"{sum(records.values()):,} simulated records in {len(records)} topics under {out}; "
+        f"the truth is in {out / 'truth.json'}.\nNext: neonblue replay --from {out}",
+    )
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="upworthy, asos, landing-page or eshop.")],
+    file: Annotated[Path, typer.Argument(help="The data set's file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the topic archives; an archive that is there is continued.")],
+    clean: Annotated[
+        bool,
+        typer.Option(
+            "--clean",
+            help="landing-page only: drop rows whose group and page disagree, and keep each user's first row.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a public data set into topic archives."""
+    from neonblue_lab.events.importers import import_file
+    from neonblue_lab.topics.archive import write_archive
+
+    batches = import_file(source, file, clean=clean)
+    with _progress(f"importing {source}", None) as advance:
+        records = write_archive(out, _counted(batches, advance))
+    _answer(
+        {"out": str(out), "topics": records},
+        as_json,
+        f"{sum(records.values()):,} records in {len(records)} topics under {out}.\nNext: neonblue replay --from {out}",
+    )
+
+
+@app.command()
+def replay(
+    topics: Annotated[list[str] | None, typer.Argument(help="Topics; all that the source has unless named.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="An archive folder or kafka://host:port. Default: topics/ of the data folder."),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> int:
+    """Bring the lake up to the end of a source's topics, exactly once. Run again, it adds only what is new."""
+    lab = _lab(home)
+    location = source or str(lab.settings.topics)
+    with _topic_progress() as on_progress:
+        report = lab.replay(location, topics or None, on_progress=on_progress)
+    lines = [
+        f"{report.records:,} records -> {report.events:,} new events, {report.dead_letters:,} dead letters, "
+        f"{report.duplicates:,} duplicates, {report.tombstones:,} tombstones."
+    ]
+    if report.caught_up:
+        lines.append(f"{report.caught_up:,} records of an interrupted replay were finished first.")
+    if report.nothing_to_do:
+        lines = [f"Nothing to do: the lake in {lab.settings.lake} already holds everything of {location}."]
+    _answer(report.to_dict(), as_json, "\n".join(lines))
+    return NOTHING_TO_DO if report.nothing_to_do else DONE
+
+
+@app.command()
+def produce(
+    archive: Annotated[Path, typer.Argument(help="Archive folder.")],
+    to: Annotated[str, typer.Option(help="kafka://host:port")],
+    append: Annotated[bool, typer.Option("--append", help="Produce to topics that already have records.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put an archive's records on a Kafka cluster: same partitions, keys, values, headers and timestamps."""
+    from neonblue_lab.topics.archive import ArchiveSource
+    from neonblue_lab.topics.kafka import produce as run
+
+    source = ArchiveSource(archive)
+    total = sum(sum(source.end_offsets(topic).values()) for topic in source.topics())
+    with _progress("producing", total) as advance:
+        records = run(_counted(source.read({topic: {} for topic in source.topics()}), advance), to, append=append)
+    _answer({"topics": records}, as_json, f"{sum(records.values()):,} records produced to {to}.")
+
+
+@lake_app.command("status")
+def lake_status(home: Home = None, as_json: Json = False) -> None:
+    """Version, rows, files and bytes of each table."""
+    lab = _lab(home)
+    tables = lab.lake.status()
+    _answer(
+        {"tables": {name: vars(status) for name, status in tables.items()}},
+        as_json,
+        _table(
+            ["table", "version", "rows", "files", "MB"],
+            [
+                [name, str(t.version), f"{t.rows:,}", f"{t.files:,}", f"{t.bytes / 1e6:,.1f}"]
+                for name, t in tables.items()
+            ],
+        )
+        if tables
+        else f"The lake at {lab.settings.lake} is empty: `neonblue replay --from ...` fills it.",
+    )
+
+
+@lake_app.command("dead-letters")
+def dead_letters(
+    topic: Annotated[str | None, typer.Option(help="Only this topic.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Records that are no events, with the reason."""
+    frame = _lab(home).dead_letters(topic=topic, limit=limit)
+    rows = [row | {"value": row["value"].decode("utf-8", "backslashreplace")} for row in frame.to_dicts()]
+    lines = [f"{r['topic']}-{r['partition']}-{r['offset']}  {r['error']}  {r['value'][:80]!r}" for r in rows]
+    _answer({"dead_letters": rows}, as_json, "\n".join(lines) or "No dead letters.")
+
+
+# --- experiments ------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def scorecard(
+    metric: Annotated[list[str] | None, typer.Option(help="Restrict to this metric; may be repeated.")] = None,
+    alpha: Alpha = 0.05,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """The whole programme: every variant against its control, and the checks of every experiment."""
+    card = _lab(home).experiments.scorecard(metrics=metric, alpha=alpha)
+    if as_json:
+        _print_json(card.to_dict())
+        return
+    from neonblue_lab.insights.summary import summarise
+
+    print(summarise(card))
+
+
+@app.command()
+def analyze(
+    experiment: Annotated[str, typer.Argument(help="Experiment id.")],
+    alpha: Alpha = 0.05,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """One experiment: a verdict, its reasons and the numbers."""
+    readout = _lab(home).experiments.analyze(experiment, alpha=alpha)
+    lines = [f"{readout.experiment_id}  {readout.name or ''}", f"Verdict: {readout.verdict}"]
+    lines += [f"  {reason}" for reason in readout.reasons]
+    lines += [f"Next: {advice}" for advice in readout.recommendations]
+    _answer(readout.model_dump(mode="json"), as_json, "\n".join(lines))
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="What to look for, in words.")],
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Number of results.")] = 10,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Experiments whose texts mean something near."""
+    hits = _lab(home).knowledge.search(text, limit=limit)
+    results = [
+        {"experiment_id": h.experiment_id, "score": h.score, "document": h.document, "metadata": dict(h.metadata)}
+        for h in hits
+    ]
+    lines = [f"{h.score:.3f}  {h.experiment_id}  {' / '.join(h.document.splitlines())[:110]}" for h in hits]
+    _answer({"results": results}, as_json, "\n".join(lines) or "Nothing found.")
+
+
+@app.command()
+def forecast(
+    experiment: Annotated[str, typer.Argument(help="Experiment id, or `programme` for the whole of it.")] = "programme",
+    metric: Annotated[str | None, typer.Option(help="Metric; the model's first unless given.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How far ahead.")] = 14,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast a metric's series with intervals."""
+    found = _lab(home).models.forecast(experiment, metric, days_ahead=days)
+    rows = [[f"{r.timestamp:%Y-%m-%d}", f"{r.mean:,.4g}", f"{r.low:,.4g}", f"{r.high:,.4g}"] for r in found.rows]
+    text = _table(["day", found.metric, "low", "high"], rows) + (f"\n{found.note}" if found.note else "")
+    _answer(found.model_dump(mode="json"), as_json, text)
+
+
+# --- artifacts --------------------------------------------------------------------------------------------------------
+
+
+@models_app.command("list")
+def models_list(home: Home = None, as_json: Json = False) -> None:
+    """All versions of all artifacts."""
+    artifacts = _lab(home).artifacts.list()
+    rows = [[a.name, str(a.version), a.alias or "", f"{a.manifest.created_at:%Y-%m-%d %H:%M}"] for a in artifacts]
+    _answer(
+        [_described(artifact) for artifact in artifacts],
+        as_json,
+        _table(["name", "version", "alias", "created"], rows)
+        if rows
+        else "No artifacts yet: `neonblue run nightly` makes them.",
+    )
+
+
+@models_app.command("show")
+def models_show(
+    name: str,
+    version: Annotated[str, typer.Option(help="A number, `champion` or `latest`.")] = "champion",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """An artifact's card and manifest."""
+    artifact = _lab(home).artifacts.get(name, _version(version))
+    manifest = artifact.manifest.model_dump(mode="json")
+    _answer(_described(artifact) | {"manifest": manifest, "card": artifact.card}, as_json, artifact.card)
+
+
+@models_app.command("verify")
+def models_verify(
+    name: str,
+    version: Annotated[str, typer.Option(help="A number, `champion` or `latest`.")] = "champion",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Compare every file of an artifact with its recorded hash."""
+    artifact = _lab(home).artifacts.get(name, _version(version))
+    _answer(
+        {"name": name, "version": artifact.version, "verified": True},
+        as_json,
+        f"{name} version {artifact.version}: every file is as it was published.",
+    )
+
+
+@models_app.command("promote")
+def models_promote(name: str, version: int, home: Home = None, as_json: Json = False) -> None:
+    """Make a version the champion that tools serve."""
+    store = _lab(home).artifacts
+    store.promote(name, version)
+    _answer(_described(store.get(name)), as_json, f"{name} version {version} is the champion.")
+
+
+@models_app.command("rollback")
+def models_rollback(name: str, home: Home = None, as_json: Json = False) -> None:
+    """Go back to the champion before this one."""
+    store = _lab(home).artifacts
+    store.rollback(name)
+    champion = store.get(name)
+    _answer(_described(champion), as_json, f"{name} version {champion.version} is the champion again.")
+
+
+# --- pipelines and serving --------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="Name of a file in pipelines/, without .yaml.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", help="step.parameter=value; may be repeated.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run all steps even where nothing has changed.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> int:
+    """Run a pipeline's notebooks, with reports."""
+    from neonblue_lab.pipelines import run_pipeline
+
+    overrides: dict[str, dict[str, str]] = {}
+    for assignment in parameter or []:
+        target, equals, value = assignment.partition("=")
+        step, dot, name = target.partition(".")
+        if not (equals and dot and step and name):
+            raise BadInput(f"-p {assignment}: it looks like step.parameter=value.")
+        overrides.setdefault(step, {})[name] = value
+    result = run_pipeline(_settings(home), pipeline, overrides=overrides, force=force, on_progress=_tell_step)
+    lines = [f"{step.name}: {step.status}" + (f"  {step.error.message}" if step.error else "") for step in result.steps]
+    _answer(
+        result.model_dump(mode="json"),
+        as_json,
+        "\n".join([*lines, f"{result.run_id}: {result.status}", f"Reports: {result.index}"]),
+    )
+    return {"succeeded": DONE, "nothing_to_do": NOTHING_TO_DO}.get(result.status, FAILED)
+
+
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option(min=1, help="Number of runs, the newest first.")] = 20,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """History of pipeline runs."""
+    from neonblue_lab.pipelines import load_runs
+
+    found = load_runs(_settings(home))[:limit]
+    rows = [[r.run_id, r.pipeline, r.status, f"{sum(s.seconds or 0 for s in r.steps):.0f} s"] for r in found]
+    _answer(
+        [r.model_dump(mode="json") for r in found],
+        as_json,
+        _table(["run", "pipeline", "status", "time"], rows) if rows else "No runs yet: `neonblue run nightly`.",
+    )
+
+
+@app.command()
+def serve(
+    http: Annotated[
+        str | None, typer.Option(help="HOST:PORT for streamable HTTP on this machine; stdio unless given.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Serve the lab to MCP clients."""
+    from neonblue_lab.serving.server import serve as start
+
+    start(_settings(home), http=http)
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _settings(home: Path | None) -> Any:
+    from neonblue_lab.settings import Settings
+
+    return Settings.find(home)
+
+
+def _lab(home: Path | None) -> "Lab":
+    from neonblue_lab.lab import Lab
+
+    return Lab.open(home)
+
+
+def _version(text: str) -> Any:
+    if text in ("champion", "latest"):
+        return text
+    if not text.isdecimal():
+        raise BadInput(f"--version {text}: a number, `champion` or `latest`.")
+    return int(text)
+
+
+def _described(artifact: "Artifact") -> dict[str, Any]:
+    return {
+        "name": artifact.name,
+        "version": artifact.version,
+        "alias": artifact.alias,
+        "created_at": artifact.manifest.created_at,
+        "metrics": artifact.manifest.metrics,
+    }
+
+
+def _must_be_new(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise BadInput(f"{folder} is not empty: simulated topics want a folder of their own.")
+
+
+def _answer(document: Any, as_json: bool, text: str) -> None:
+    if as_json:
+        _print_json(document)
+    else:
+        print(text)
+
+
+def _json(document: Any) -> bytes:
+    import orjson
+
+    def default(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "backslashreplace")
+        if isinstance(value, Path):
+            return str(value)
+        if hasattr(value, "item"):
+            return value.item()
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+
+    return orjson.dumps(document, default=default, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.buffer.write(_json(document) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _write_json(file: Path, document: Any) -> None:
+    file.write_bytes(_json(document) + b"\n")
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+    numeric = [all(row[i][:1].isdigit() or row[i][:1] == "-" for row in rows) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in [header, *rows]
+    )
+
+
+@contextmanager
+def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _counted(batches: Iterator[Any], advance: Callable[[int], None]) -> Iterator[Any]:
+    for batch in batches:
+        yield batch
+        advance(batch.frame.height)
+
+
+@contextmanager
+def _topic_progress() -> Iterator[Callable[[str, Any], None]]:
+    """One progress bar a topic on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+
+        def tell(topic: str, progress: Any) -> None:
+            if topic not in tasks:
+                tasks[topic] = bars.add_task(topic, total=progress.expected)
+            bars.update(tasks[topic], completed=progress.records, total=progress.expected)
+
+        yield tell
+
+
+def _tell_step(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Sentences and decisions from numbers: the scorecard of a programme and the readout of one experiment."""

@@ -1,0 +1,75 @@
+"""The experiments of a lake: which there are, how the programme stands, and what one of them says."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.insights.readout import Readout, readout
+from neonblue_lab.insights.scorecard import Scorecard, scorecard
+from neonblue_lab.metrics.definitions import Metric
+from neonblue_lab.metrics.statistics import crossovers
+from neonblue_lab.warehouse.warehouse import Warehouse
+
+
+class Experiments:
+    """Questions about experiments, answered on one pinned version of the data."""
+
+    def __init__(self, warehouse: Warehouse, metrics: Mapping[str, Metric]) -> None:
+        self._warehouse = warehouse
+        self._metrics = metrics
+
+    def list(self, *, status: str | None = None, limit: int | None = None) -> pl.DataFrame:
+        """Defined experiments, the newest first, in the columns of the lake's `experiments`."""
+        found = self._warehouse.sql(
+            "SELECT * FROM experiments WHERE $1 IS NULL OR status = $1 ORDER BY started_at DESC NULLS LAST, experiment_id",
+            [status],
+        )
+        return found if limit is None else found.head(limit)
+
+    def get(self, experiment_id: str) -> dict[str, Any]:
+        """The definition of one experiment.
+
+        Raises:
+            NotFound: it is not in the lake; the message names the nearest ids.
+        """
+        found = self._warehouse.sql("SELECT * FROM experiments WHERE experiment_id = $1", [experiment_id])
+        if found.is_empty():
+            ids = self._warehouse.sql("SELECT experiment_id FROM experiments")["experiment_id"].to_list()
+            near = difflib.get_close_matches(experiment_id, ids, n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(near)}?" if near else f" The lake knows {len(ids):,} experiments."
+            raise NotFound(f"There is no experiment {experiment_id}.{hint}")
+        return found.to_dicts()[0]
+
+    def scorecard(
+        self, *, experiments: Iterable[str] | None = None, metrics: Iterable[str] | None = None, alpha: float = 0.05
+    ) -> Scorecard:
+        """Every variant against its control on every metric, in all experiments at once.
+
+        Args:
+            experiments: ids to restrict to.
+            metrics: names to restrict to.
+            alpha: 1 - coverage of the intervals.
+
+        Raises:
+            NotFound: nothing to compare, or a metric that is not known.
+        """
+        return scorecard(self._warehouse, self._metrics, experiments=experiments, only=metrics, alpha=alpha)
+
+    def analyze(self, experiment_id: str, *, alpha: float = 0.05) -> Readout:
+        """What one experiment says, with a verdict and its reasons.
+
+        Raises:
+            NotFound: no such experiment, or no data of it.
+            BadInput: it was defined without variants.
+        """
+        experiment = self.get(experiment_id)
+        if not experiment["variants"]:
+            raise BadInput(
+                f"Experiment {experiment_id} was defined without variants: which is the control is not known."
+            )
+        card = scorecard(self._warehouse, self._metrics, experiments=[experiment_id], alpha=alpha)
+        crossed = crossovers(self._warehouse, [experiment_id])
+        return readout(card, experiment, self._metrics, int(crossed["users"].sum()))

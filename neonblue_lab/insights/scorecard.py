@@ -1,0 +1,266 @@
+"""The whole programme at once: every variant of every experiment against its control, and the checks of each experiment."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from neonblue_lab.errors import NotFound
+from neonblue_lab.metrics.definitions import Metric
+from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, collect
+from neonblue_lab.stats.moments import Moments
+from neonblue_lab.stats.multiplicity import benjamini_hochberg
+from neonblue_lab.stats.omnibus import homogeneity, welch_anova
+from neonblue_lab.stats.sample_ratio import sample_ratio
+from neonblue_lab.stats.two_sample import Comparison, two_proportions, welch
+from neonblue_lab.warehouse.warehouse import Warehouse
+
+METHODS = {
+    "mean": "Welch's t-test",
+    "proportion": "two-proportion test with unpooled variances",
+    "lift": "delta method",
+    "p_adjusted": "Benjamini-Hochberg over all comparisons of the scorecard",
+    "srm_p_value": "chi-squared test of the users (or, without assignments, units) in each variant against the allocation",
+    "omnibus_p_value": "chi-squared test of homogeneity (proportions), Welch's ANOVA (means)",
+}
+"""What each number of a scorecard was computed by."""
+
+_ESTIMATES = (
+    "difference",
+    "difference_low",
+    "difference_high",
+    "lift",
+    "lift_low",
+    "lift_high",
+    "p_value",
+)
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """Comparisons and checks of many experiments on one version of the data.
+
+    Attributes:
+        data_version: the pinned versions of the lake's tables.
+        experiments: how many experiments have at least one comparison.
+        rows: one for each experiment x metric x variant other than the control: experiment_id, metric, kind, variant_id,
+            control_id, n_control, n_variant, mean_control, mean_variant, difference, difference_low, difference_high, lift,
+            lift_low, lift_high, p_value (of the difference), p_adjusted. Null where something cannot be computed.
+        checks: one for each experiment x metric: experiment_id, metric, srm_p_value, omnibus_p_value, n_total, variants,
+            started_at.
+        without_definition: experiments that have data but were never defined; which variant is the control is not known.
+        alpha: 1 - coverage of the intervals.
+    """
+
+    data_version: str
+    experiments: int
+    rows: pl.DataFrame
+    checks: pl.DataFrame
+    without_definition: tuple[str, ...]
+    alpha: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scorecard for machines: intervals as pairs, what is not known as None."""
+        return {
+            "data_version": self.data_version,
+            "experiments": self.experiments,
+            "alpha": self.alpha,
+            "methods": METHODS,
+            "without_definition": list(self.without_definition),
+            "rows": [with_intervals(row) for row in self.rows.iter_rows(named=True)],
+            "checks": self.checks.to_dicts(),
+        }
+
+    def _repr_html_(self) -> str:
+        return str(self.rows._repr_html_())
+
+
+def with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a scorecard with `difference_ci` and `lift_ci` in the place of their two ends each."""
+    out = {name: value for name, value in row.items() if not name.endswith(("_low", "_high"))}
+    return out | {f"{name}_ci": [row[f"{name}_low"], row[f"{name}_high"]] for name in ("difference", "lift")}
+
+
+def scorecard(
+    warehouse: Warehouse,
+    metrics: Mapping[str, Metric],
+    *,
+    experiments: Iterable[str] | None = None,
+    only: Iterable[str] | None = None,
+    alpha: float = 0.05,
+) -> Scorecard:
+    """Compare every variant with its control, on every metric, in all experiments at once.
+
+    Args:
+        warehouse: pinned data.
+        metrics: definitions by name.
+        experiments: ids to restrict to; all unless given.
+        only: names of metrics to restrict to; all that have data unless given.
+        alpha: 1 - coverage of the intervals.
+
+    Raises:
+        NotFound: the lake holds nothing that could be compared, or a metric of `only` is not known.
+        BadInput: alpha does not lie between 0 and 1.
+    """
+    wanted = None if experiments is None else list(experiments)
+    statistics = collect(warehouse, metrics, wanted)
+    if only is not None:
+        statistics = statistics.filter(pl.col("metric").is_in(_with_data(only, statistics, metrics)))
+    if statistics.is_empty():
+        raise NotFound(
+            "The lake holds no assignments and no metric totals to compare"
+            + (f" of {', '.join(wanted)}" if wanted else "")
+            + ": `neonblue replay --from ...` brings them in."
+        )
+    variants = _variants(warehouse, wanted)
+    arms = statistics.join(variants, on=["experiment_id", "variant_id"], how="left")
+    arms = arms.filter(pl.col("position").is_not_null().any().over("experiment_id"))
+    unknown = statistics.join(arms, on="experiment_id", how="anti")["experiment_id"].unique().sort()
+    rows = _compare(arms, alpha)
+    return Scorecard(
+        data_version=warehouse.data_version,
+        experiments=rows["experiment_id"].n_unique(),
+        rows=rows,
+        checks=_check(arms, _assigned(warehouse, variants, wanted), _started(warehouse)),
+        without_definition=tuple(unknown),
+        alpha=alpha,
+    )
+
+
+def _with_data(only: Iterable[str], statistics: pl.DataFrame, metrics: Mapping[str, Metric]) -> list[str]:
+    names = list(only)
+    known = {*metrics, *statistics["metric"].unique()}
+    for name in names:
+        if name not in known:
+            raise NotFound(f"There is no metric {name}; there are {', '.join(sorted(known))}.")
+    return names
+
+
+def _variants(warehouse: Warehouse, wanted: list[str] | None) -> pl.DataFrame:
+    """Defined variants: experiment_id, variant_id, position (0 is the control) and allocation (1 where none is stated)."""
+    experiments = warehouse.sql("SELECT experiment_id, variants FROM experiments WHERE len(variants) > 0")
+    if wanted is not None:
+        experiments = experiments.filter(pl.col("experiment_id").is_in(wanted))
+    exploded = experiments.explode("variants", empty_as_null=False, keep_nulls=False).unnest("variants")
+    return exploded.select(
+        "experiment_id",
+        "variant_id",
+        position=pl.int_range(pl.len()).over("experiment_id"),
+        allocation=pl.when(pl.col("allocation").is_not_null().all().over("experiment_id"))
+        .then("allocation")
+        .otherwise(1.0),
+    )
+
+
+def _assigned(warehouse: Warehouse, variants: pl.DataFrame, wanted: list[str] | None) -> pl.DataFrame:
+    """Users of each variant, those in more than one left out: experiment_id, variant_id, users, allocation."""
+    users = warehouse.sql("""
+        SELECT experiment_id, variant_id, count(*) AS users FROM (
+            SELECT experiment_id, user_id, min(variant_id) AS variant_id FROM assignments
+            GROUP BY experiment_id, user_id HAVING count(*) = 1)
+        GROUP BY experiment_id, variant_id""")
+    if wanted is not None:
+        users = users.filter(pl.col("experiment_id").is_in(wanted))
+    assigned = variants.filter(pl.col("experiment_id").is_in(users["experiment_id"].unique().implode()))
+    return assigned.join(users, on=["experiment_id", "variant_id"], how="left").with_columns(
+        pl.col("users").fill_null(0)
+    )
+
+
+def _started(warehouse: Warehouse) -> pl.DataFrame:
+    return warehouse.sql("SELECT experiment_id, started_at FROM experiments")
+
+
+def _moments(frame: pl.DataFrame, suffix: str = "") -> Moments:
+    n, mean, variance = (frame[f"{name}{suffix}"].cast(pl.Float64).to_numpy() for name in ("n", "mean", "variance"))
+    return Moments(n, mean, variance)
+
+
+def _successes(frame: pl.DataFrame, suffix: str = "") -> "np.ndarray[Any, np.dtype[np.float64]]":
+    return frame.select((pl.col(f"n{suffix}") * pl.col(f"mean{suffix}")).round()).to_series().to_numpy()
+
+
+def _compare(arms: pl.DataFrame, alpha: float) -> pl.DataFrame:
+    names = [name for name in STATISTICS_SCHEMA if name not in ("experiment_id", "metric", "kind")]
+    controls = arms.filter(pl.col("position") == 0).select("experiment_id", "metric", *names)
+    pairs = arms.filter(pl.col("position") > 0).join(controls, on=["experiment_id", "metric"], suffix="_control")
+    by_kind = []
+    for (kind,), part in pairs.group_by("kind"):
+        by_kind.append(part.with_columns(_estimates(_test(str(kind), part, alpha))))
+    rows = pl.concat(by_kind) if by_kind else pairs.with_columns(pl.lit(None, pl.Float64).alias(n) for n in _ESTIMATES)
+    rows = rows.sort("experiment_id", "metric", "position")
+    adjusted = benjamini_hochberg(rows["p_value"].fill_null(np.nan).to_numpy())
+    return rows.select(
+        "experiment_id",
+        "metric",
+        "kind",
+        "variant_id",
+        pl.col("variant_id_control").alias("control_id"),
+        "n_control",
+        pl.col("n").alias("n_variant"),
+        "mean_control",
+        pl.col("mean").alias("mean_variant"),
+        *_ESTIMATES,
+        pl.Series("p_adjusted", adjusted, nan_to_null=True),
+    )
+
+
+def _test(kind: str, pairs: pl.DataFrame, alpha: float) -> Comparison:
+    if kind == "proportion":
+        return two_proportions(
+            pairs["n_control"].to_numpy(),
+            _successes(pairs, "_control"),
+            pairs["n"].to_numpy(),
+            _successes(pairs),
+            alpha=alpha,
+        )
+    return welch(_moments(pairs, "_control"), _moments(pairs), alpha=alpha)
+
+
+def _estimates(comparison: Comparison) -> list[pl.Series]:
+    return [pl.Series(name, getattr(comparison, name), nan_to_null=True) for name in _ESTIMATES]
+
+
+def _check(arms: pl.DataFrame, assigned: pl.DataFrame, started: pl.DataFrame) -> pl.DataFrame:
+    arms = arms.with_columns(test=pl.struct("experiment_id", "metric").rank("dense") - 1)
+    tests = arms.group_by("test", maintain_order=True).agg(
+        pl.col("experiment_id", "metric", "kind").first(),
+        n_total=pl.col("n").sum(),
+        variants=pl.len(),
+    )
+    tests = tests.sort("test")
+    units = arms.filter(pl.col("position").is_not_null())
+    of_units = sample_ratio(
+        units["test"].to_numpy(), units["n"].to_numpy(), units["allocation"].to_numpy(), tests.height
+    ).p_value
+    shares, others = arms.filter(pl.col("kind") == "proportion"), arms.filter(pl.col("kind") != "proportion")
+    proportions = homogeneity(shares["test"].to_numpy(), shares["n"].to_numpy(), _successes(shares), tests.height)
+    means = welch_anova(others["test"].to_numpy(), _moments(others), tests.height)
+    tests = tests.with_columns(
+        pl.Series("of_units", of_units, nan_to_null=True),
+        pl.Series("of_proportions", proportions.p_value, nan_to_null=True),
+        pl.Series("of_means", means.p_value, nan_to_null=True),
+    )
+    tests = tests.join(_of_users(assigned), on="experiment_id", how="left").join(
+        started, on="experiment_id", how="left"
+    )
+    return tests.select(
+        "experiment_id",
+        "metric",
+        srm_p_value=pl.when(pl.col("of_users").is_not_null()).then("of_users").otherwise("of_units"),
+        omnibus_p_value=pl.when(pl.col("kind") == "proportion").then("of_proportions").otherwise("of_means"),
+        n_total="n_total",
+        variants="variants",
+        started_at="started_at",
+    )
+
+
+def _of_users(assigned: pl.DataFrame) -> pl.DataFrame:
+    indexed = assigned.with_columns(index=pl.col("experiment_id").rank("dense") - 1)
+    ids = indexed["experiment_id"].unique().sort()
+    users = sample_ratio(
+        indexed["index"].to_numpy(), indexed["users"].to_numpy(), indexed["allocation"].to_numpy(), len(ids)
+    )
+    return pl.DataFrame({"experiment_id": ids, "of_users": pl.Series(users.p_value, nan_to_null=True)})

@@ -1,0 +1,105 @@
+"""One Chroma collection in a folder: written once by one writer, then read. Vectors always come from the caller."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+
+NAME = "experiments"
+SPACE = "cosine"
+PLAIN_PICKLES = "*/index_metadata.pickle"
+"""Files below the folder that Chroma keeps as pickles of plain numbers and strings."""
+
+_BATCH = 5_000  # Chroma takes at most 5,461 at once
+_QUERIES = 100
+# Every batch is written through to the index files, so that a reader has no log to replay.
+_INDEX = {"space": SPACE, "batch_size": 2, "sync_threshold": 2}
+
+Facts = Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A document near a query.
+
+    Attributes:
+        id: the document's.
+        similarity: cosine, -1 to 1.
+        document: its text.
+        facts: what is kept beside it.
+    """
+
+    id: str
+    similarity: float
+    document: str
+    facts: Facts
+
+
+def write(
+    folder: Path, ids: Iterable[str], vectors: np.ndarray, documents: Iterable[str], facts: Sequence[Facts]
+) -> None:
+    """Write a new collection. When this returns all of it is on the disk and the folder is closed.
+
+    Args:
+        folder: does not exist yet.
+        ids, documents, facts: of each document, in the order of the rows of `vectors`; facts are not empty.
+        vectors: len(ids) x dimensions.
+    """
+    ids, documents = list(ids), list(documents)
+    client = _client(folder)
+    try:
+        target = client.create_collection(NAME, embedding_function=None, configuration={"hnsw": _INDEX})
+        for start in range(0, len(ids), _BATCH):
+            part = slice(start, start + _BATCH)
+            target.add(ids=ids[part], embeddings=vectors[part], documents=documents[part], metadatas=list(facts[part]))
+    finally:
+        client.close()
+
+
+class Reader:
+    """A collection open for reading. Chroma writes into the folder nevertheless: give it one of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._client = _client(folder)
+        self._collection = self._client.get_collection(NAME, embedding_function=None)
+
+    def count(self) -> int:
+        """How many documents it holds."""
+        return self._collection.count()
+
+    def vector(self, id: str) -> np.ndarray | None:
+        """The vector of a document; None if there is no such document."""
+        found = self._collection.get(ids=[id], include=["embeddings"])["embeddings"]
+        return np.asarray(found[0]) if found is not None and len(found) else None
+
+    def nearest(self, vectors: np.ndarray, limit: int, where: dict[str, Any] | None) -> list[list[Match]]:
+        """For each vector the nearest documents that meet a condition (Chroma's `where`), the nearest first."""
+        matches = []
+        for start in range(0, len(vectors), _QUERIES):
+            found = self._collection.query(
+                query_embeddings=vectors[start : start + _QUERIES],
+                n_results=limit,
+                where=where,
+                include=["distances", "documents", "metadatas"],
+            )
+            columns = (found["ids"], found["distances"], found["documents"], found["metadatas"])
+            for ids, distances, documents, facts in zip(*columns, strict=True):
+                rows = zip(ids, distances, documents, facts, strict=True)
+                matches.append([Match(id, 1.0 - distance, document, fact) for id, distance, document, fact in rows])
+        return matches
+
+    def close(self) -> None:
+        """Let go of the folder. Closing twice does nothing."""
+        self._client.close()
+
+
+def _client(folder: Path) -> "ClientAPI":
+    import chromadb
+    from chromadb.config import Settings
+
+    return chromadb.PersistentClient(folder, settings=Settings(anonymized_telemetry=False))

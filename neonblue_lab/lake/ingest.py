@@ -1,0 +1,304 @@
+"""Exactly-once replay: records of a source to the raw tables and from there to the derived ones.
+
+Where a replay stands is written in the tables themselves: a commit carries, as a Delta application transaction, the next
+offset of each partition that it moves (the *mark*). Rows and marks become visible in one atomic step, so a crash at any
+instant leaves tables that say exactly what they hold. The order of a batch is fixed: raw first; then the derived tables to
+which it adds rows; `events` last. What raw holds beyond the marks of `events` is therefore all that a crash can have left
+undone, and what the other tables hold of it is told by their own marks.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from neonblue_lab.errors import Conflict, NotFound
+from neonblue_lab.events.parsing import EventParser
+from neonblue_lab.events.records import RECORD_SCHEMA, RecordBatch, RecordSource
+from neonblue_lab.lake.derive import (
+    assignment_rows,
+    dead_letter_rows,
+    event_rows,
+    experiment_rows,
+    lifecycle_events,
+    metric_total_rows,
+)
+from neonblue_lab.lake.lake import Lake
+from neonblue_lab.lake.tables import DERIVED, RAW, raw_table
+
+CATCH_UP_RECORDS = 100_000
+
+
+@dataclass
+class TopicProgress:
+    """What a replay did to one topic.
+
+    Attributes:
+        records: records stored by this replay.
+        expected: records that it set out to store, an upper bound where offsets have gaps.
+        partitions: partition -> next offset after it.
+    """
+
+    records: int = 0
+    expected: int = 0
+    partitions: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class ReplayReport:
+    """What a replay did: `records + caught_up == events + duplicates + dead_letters + tombstones`.
+
+    Attributes:
+        records: raw records stored.
+        valid: records that are events.
+        events: distinct event ids that are new in the lake.
+        dead_letters: records kept aside with a reason.
+        tombstones: records without a value.
+        caught_up: records that an earlier, interrupted replay had stored and this one derived events from.
+        topics: topic -> its progress.
+    """
+
+    records: int = 0
+    valid: int = 0
+    events: int = 0
+    dead_letters: int = 0
+    tombstones: int = 0
+    caught_up: int = 0
+    topics: dict[str, TopicProgress] = field(default_factory=dict)
+
+    @property
+    def duplicates(self) -> int:
+        """Valid records whose event id another record had before."""
+        return self.valid - self.events
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether the lake already held everything."""
+        return self.records == 0 and self.caught_up == 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report for machines: counts, and per topic the records and the next offset of each partition."""
+        counts = ("records", "events", "duplicates", "dead_letters", "tombstones", "caught_up")
+        topics = {
+            topic: {"records": p.records, "partitions": {str(number): end for number, end in p.partitions.items()}}
+            for topic, p in self.topics.items()
+        }
+        return {name: getattr(self, name) for name in counts} | {"topics": topics}
+
+
+Progress = Callable[[str, TopicProgress], None]
+
+
+def replay(
+    lake: Lake, source: RecordSource, topics: Sequence[str] | None = None, *, on_progress: Progress | None = None
+) -> ReplayReport:
+    """Bring the lake up to the ends of a source's topics. Running it again adds nothing.
+
+    Args:
+        lake: where to; its tables are created when missing.
+        source: where from; its ends were fixed when it was opened.
+        topics: which, all of the source's unless named.
+        on_progress: called with the topic and its progress at the start of each topic and after each batch.
+
+    Returns:
+        What was done.
+
+    Raises:
+        NotFound: the source has no such topic.
+        Conflict: the source is not the log that the lake was filled from, or another replay is writing the same topic.
+    """
+    held = source.topics()
+    for topic in topics or held:
+        if topic not in held:
+            raise NotFound(f"{source.name} has no topic {topic}; it has {', '.join(held) or 'none'}.")
+    lake.ensure_derived()
+    before = lake.open("events").version()
+    report = ReplayReport()
+    parser = EventParser()
+    for topic in topics or held:
+        _TopicReplay(lake, source, topic, parser, report, on_progress).run()
+    if not report.nothing_to_do:
+        report.events = _distinct_events(lake) - _distinct_events(lake, before)
+    return report
+
+
+def _distinct_events(lake: Lake, version: int | None = None) -> int:
+    """Distinct event ids, counted by 64-bit hash."""
+    ids = lake.scan("events", lake.open("events", version)).select(pl.col("event_id").hash().n_unique())
+    return int(ids.collect(engine="streaming").item())
+
+
+class _Marks:
+    """One table, and the next offsets of one topic as the table's log states them."""
+
+    def __init__(self, lake: Lake, name: str, topic: str, partitions: Sequence[int]) -> None:
+        self._lake = lake
+        self._name = name
+        self._topic = topic
+        self.table = lake.ensure(name)
+        self.next = {partition: self._stated(partition) for partition in partitions}
+
+    def _stated(self, partition: int) -> int:
+        return self.table.transaction_version(f"{self._topic}/{partition}") or 0
+
+    def refresh(self) -> None:
+        """Open the table's newest version. Raises Conflict where its marks are not what this replay found or wrote."""
+        self.table.update_incremental()
+        for partition, expected in self.next.items():
+            if (stated := self._stated(partition)) != expected:
+                raise Conflict(
+                    f"{self.table.table_uri}: {self._topic}-{partition} is at offset {stated}, this replay had left it "
+                    f"at {expected}: another replay writes the same topic. Nothing was doubled; run again when it is done."
+                )
+
+    def scan(self) -> pl.LazyFrame:
+        """The table's rows, as last opened."""
+        return self._lake.scan(self._name, self.table)
+
+    def beyond(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of records that lie at or beyond the marks."""
+        if frame.is_empty():
+            return frame
+        mark = pl.col("partition").replace_strict(self.next, default=0, return_dtype=pl.Int64)
+        return frame.filter(pl.col("offset") >= mark)
+
+    def commit(self, rows: pl.DataFrame, through: pl.DataFrame, *, overwrite: bool = False) -> None:
+        """Write rows and move the marks past the records of `through`, in one atomic step.
+
+        Call `refresh` before working out the rows where they depend on what the table holds.
+        """
+        ends = dict(through.group_by("partition").agg(pl.col("offset").max() + 1).iter_rows())
+        moved = {partition: end for partition, end in ends.items() if end > self.next[partition]}
+        marks = {f"{self._topic}/{partition}": end for partition, end in moved.items()}
+        self._lake.commit(self.table, rows, marks=marks, mode="overwrite" if overwrite else "append")
+        self.next.update(moved)
+
+
+class _TopicReplay:
+    """One topic's way from a source through raw to the derived tables."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        source: RecordSource,
+        topic: str,
+        parser: EventParser,
+        report: ReplayReport,
+        on_progress: Progress | None,
+    ) -> None:
+        self._lake, self._source, self._topic, self._parser = lake, source, topic, parser
+        self._report, self._on_progress = report, on_progress
+        self._ends = source.end_offsets(topic)
+        partitions = sorted(self._ends)
+        self._raw = _Marks(lake, raw_table(topic), topic, partitions)
+        self._derived = {name: _Marks(lake, name, topic, partitions) for name in DERIVED}
+        self._progress = TopicProgress(partitions=self._raw.next)
+        report.topics[topic] = self._progress
+
+    def run(self) -> None:
+        for batch in self._left_undone():
+            self._report.caught_up += batch.frame.height
+            self._derive(batch)
+        self._progress.expected = sum(max(0, end - self._raw.next[p]) for p, end in self._ends.items())
+        self._tell()
+        for batch in self._new():
+            self._store(batch)
+            self._derive(batch)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._topic, self._progress)
+
+    def _left_undone(self) -> Iterator[RecordBatch]:
+        """What raw holds beyond the marks of `events`: left by a replay that was interrupted."""
+        raw = self._raw.scan().select(*RECORD_SCHEMA)
+        for partition, end in self._raw.next.items():
+            start = self._derived["events"].next[partition]
+            for low in range(start, end, CATCH_UP_RECORDS):
+                span = (pl.col("offset") >= low) & (pl.col("offset") < min(low + CATCH_UP_RECORDS, end))
+                frame = raw.filter(pl.col("partition") == partition, span).sort("offset").collect()
+                if not frame.is_empty():
+                    yield RecordBatch(self._topic, frame)
+
+    def _new(self) -> Iterator[RecordBatch]:
+        """Records from the marks on. The last record that the lake holds of each partition is read again and compared:
+        a source that differs there is another log."""
+        for partition, end in self._ends.items():
+            if end < self._raw.next[partition]:
+                raise Conflict(
+                    f"{self._source.name}: {self._topic}-{partition} ends at offset {end}, but the lake holds it up to "
+                    f"{self._raw.next[partition]}: this is another log, or it was cut off. {_OTHER_LOG}"
+                )
+        known = self._last_records()
+        starts = {partition: max(0, mark - 1) for partition, mark in self._raw.next.items()}
+        for batch in self._source.read({self._topic: starts}):
+            self._check_same_log(batch.frame, known)
+            frame = self._raw.beyond(batch.frame)
+            if not frame.is_empty():
+                yield RecordBatch(self._topic, frame)
+
+    def _last_records(self) -> pl.DataFrame:
+        marks = self._raw.next
+        last = [
+            (pl.col("partition") == partition) & (pl.col("offset") == mark - 1)
+            for partition, mark in marks.items()
+            if 0 < mark
+        ]
+        if not last:
+            return pl.DataFrame(schema=RECORD_SCHEMA)
+        return self._raw.scan().select(*RECORD_SCHEMA).filter(pl.any_horizontal(last)).collect()
+
+    def _check_same_log(self, frame: pl.DataFrame, known: pl.DataFrame) -> None:
+        both = frame.join(known, on=["partition", "offset"], how="inner", suffix="_held")
+        same = [pl.col(name).eq_missing(pl.col(f"{name}_held")) for name in ("timestamp", "key", "value")]
+        for partition, offset in both.filter(~pl.all_horizontal(same)).select("partition", "offset").iter_rows():
+            raise Conflict(
+                f"{self._source.name}: {self._topic}-{partition}-{offset} is not the record that the lake holds under that "
+                f"offset: this is another log. {_OTHER_LOG}"
+            )
+
+    def _store(self, batch: RecordBatch) -> None:
+        now = datetime.now(UTC)
+        rows = batch.frame.with_columns(
+            ingested_at=pl.lit(now).cast(RAW.schema["ingested_at"]), ingest_date=pl.lit(now.date())
+        ).select(*RAW.schema)
+        self._raw.refresh()
+        self._raw.commit(rows, batch.frame)
+        self._report.records += rows.height
+        self._progress.records += rows.height
+
+    def _derive(self, batch: RecordBatch) -> None:
+        parsed = self._parser.parse(batch)
+        self._report.valid += parsed.events.height
+        self._report.dead_letters += parsed.rejects.height
+        self._report.tombstones += parsed.tombstones
+        self._add("dead_letters", batch, parsed.rejects, lambda rejects: dead_letter_rows(batch, rejects))
+        self._add("assignments", batch, parsed.events, assignment_rows)
+        self._add("metric_totals", batch, parsed.events, metric_total_rows)
+        self._update_experiments(batch, parsed.events)
+        marks = self._derived["events"]
+        marks.refresh()
+        marks.commit(event_rows(marks.beyond(parsed.events)), batch.frame)
+
+    def _add(
+        self, name: str, batch: RecordBatch, parsed: pl.DataFrame, rows_of: Callable[[pl.DataFrame], pl.DataFrame]
+    ) -> None:
+        marks = self._derived[name]
+        rows = rows_of(marks.beyond(parsed))
+        if not rows.is_empty():
+            marks.refresh()
+            marks.commit(rows, batch.frame)
+
+    def _update_experiments(self, batch: RecordBatch, events: pl.DataFrame) -> None:
+        marks = self._derived["experiments"]
+        news = lifecycle_events(marks.beyond(events))
+        if not news.is_empty():
+            marks.refresh()
+            current = marks.scan().collect()
+            marks.commit(experiment_rows(current, news), batch.frame, overwrite=True)
+
+
+_OTHER_LOG = "Replay it into a data folder of its own (--home)."

@@ -1,0 +1,205 @@
+"""A folder of Delta tables: opening, appending, reading, and pinning the versions that a piece of work reads."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from neonblue_lab.errors import BadInput, Conflict, NotFound
+from neonblue_lab.lake.tables import DERIVED, TABLES, Table, layout
+
+_WRITER = WriterProperties(compression="ZSTD", compression_level=1)
+_CONFIGURATION = {"delta.checkpointInterval": "100"}
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One version of one table: the Parquet files that make it up.
+
+    Attributes:
+        version: the Delta version.
+        files: absolute paths; empty for a table without rows.
+        partition_by: the column that lies in the folders' names and not in the files, or None.
+    """
+
+    version: int
+    files: tuple[str, ...]
+    partition_by: str | None
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """Size of a table's current version."""
+
+    version: int
+    rows: int
+    files: int
+    bytes: int
+
+
+class Lake:
+    """The Delta tables below one folder. Many processes may read and write at once; commits are atomic.
+
+    Opening makes nothing; the first write does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> list[str]:
+        """The tables that exist, sorted."""
+        logs = [*self.path.glob("*/_delta_log"), *self.path.glob("raw/*/_delta_log")]
+        return sorted(log.parent.relative_to(self.path).as_posix() for log in logs)
+
+    def topics(self) -> list[str]:
+        """The topics of which raw records are held, sorted."""
+        return [name.removeprefix("raw/") for name in self.names() if name.startswith("raw/")]
+
+    def open(self, name: str, version: int | None = None) -> DeltaTable:
+        """A table, at its newest version unless one is named.
+
+        Raises:
+            NotFound: there is no such table, or not that version of it.
+        """
+        try:
+            return DeltaTable(self.path / name, version=version)
+        except TableNotFoundError:
+            raise NotFound(f"The lake at {self.path} has no table {name}; `neonblue replay` fills it.") from None
+        except Exception as error:
+            if version is None:
+                raise
+            raise NotFound(f"Table {name} in {self.path} cannot be read at version {version}: {error}") from error
+
+    def ensure(self, name: str) -> DeltaTable:
+        """A table, created empty if it does not exist. Two creators at once both succeed."""
+        table = layout(name)
+        try:
+            return DeltaTable(self.path / name)
+        except TableNotFoundError:
+            return DeltaTable.create(
+                self.path / name,
+                schema=Schema.from_arrow(pl.DataFrame(schema=table.schema).to_arrow().schema),
+                mode="ignore",
+                partition_by=table.partition_by,
+                configuration=_CONFIGURATION,
+            )
+
+    def ensure_derived(self) -> None:
+        """Create the derived tables that do not exist yet, so that readers find each of them, empty or not."""
+        for name in DERIVED:
+            self.ensure(name)
+
+    def append(self, name: str, frame: pl.DataFrame) -> None:
+        """Append rows to one of the lab's own tables.
+
+        Raises:
+            BadInput: the columns are not the table's.
+        """
+        _check_columns(name, frame, layout(name))
+        self.commit(self.ensure(name), frame)
+
+    def commit(
+        self,
+        table: DeltaTable,
+        frame: pl.DataFrame,
+        *,
+        marks: Mapping[str, int] | None = None,
+        mode: Literal["append", "overwrite"] = "append",
+    ) -> None:
+        """Write rows and application transactions in one atomic commit on top of the version that `table` shows.
+
+        Args:
+            table: as opened before the rows were worked out; a commit by someone else to the same marks since then fails.
+            frame: rows in the table's columns; may be empty.
+            marks: application id -> number, kept in the table's log (`DeltaTable.transaction_version`).
+            mode: `overwrite` replaces all rows.
+
+        Raises:
+            Conflict: another writer moved the same marks first. Nothing was written.
+        """
+        transactions = [Transaction(key, number) for key, number in sorted((marks or {}).items())]
+        try:
+            write_deltalake(
+                table,
+                frame.to_arrow(),
+                mode=mode,
+                writer_properties=_WRITER,
+                commit_properties=CommitProperties(app_transactions=transactions or None),
+            )
+        except CommitFailedError as error:
+            raise Conflict(
+                f"Another process wrote {table.table_uri} at the same moment ({error}). "
+                "Nothing was written here; run the command again to go on from where the other one is."
+            ) from error
+
+    def read(
+        self, name: str, columns: Iterable[str] | None = None, where: pl.Expr | None = None, version: int | None = None
+    ) -> pl.DataFrame:
+        """Rows of a table as they lie there (repeated event ids included); a table of the lab that was never written is empty.
+
+        Raises:
+            NotFound: no such table or version.
+        """
+        if name in TABLES and version is None and name not in self.names():
+            frame = pl.DataFrame(schema=layout(name).schema).lazy()
+        else:
+            frame = self.scan(name, self.open(name, version))
+        if where is not None:
+            frame = frame.filter(where)
+        return (frame.select(list(columns)) if columns is not None else frame).collect()
+
+    def scan(self, name: str, table: DeltaTable) -> pl.LazyFrame:
+        """A lazy frame over the table `name` as opened."""
+        described = layout(name)
+        paths = files(table)
+        if not paths:
+            return pl.LazyFrame(schema=described.schema)
+        hive = {column: described.schema[column] for column in [described.partition_by] if column}
+        return pl.scan_parquet(paths, hive_schema=hive or None, hive_partitioning=bool(hive), glob=False)
+
+    def versions(self) -> dict[str, int]:
+        """Table -> newest version, for every table that exists."""
+        return {name: self.open(name).version() for name in self.names()}
+
+    def pin(self, versions: Mapping[str, int] | None = None) -> dict[str, Pin]:
+        """Fix what is read: the derived tables at their newest versions, or at those named.
+
+        Raises:
+            NotFound: a named table or version is not there.
+        """
+        names = [name for name in self.names() if name in DERIVED] if versions is None else sorted(versions)
+        pins = {}
+        for name in names:
+            table = self.open(name, None if versions is None else versions[name])
+            pins[name] = Pin(table.version(), files(table), layout(name).partition_by)
+        return pins
+
+    def status(self) -> dict[str, TableStatus]:
+        """Table -> version, rows, files and bytes, read from the logs alone."""
+        found = {}
+        for name in self.names():
+            table = self.open(name)
+            files = pl.DataFrame(table.get_add_actions(flatten=True))
+            found[name] = TableStatus(
+                version=table.version(),
+                rows=int(files["num_records"].sum()) if files.height else 0,
+                files=files.height,
+                bytes=int(files["size_bytes"].sum()) if files.height else 0,
+            )
+        return found
+
+
+def files(table: DeltaTable) -> tuple[str, ...]:
+    """Absolute paths of the Parquet files that make up a table as opened (its log percent-encodes them)."""
+    return tuple(unquote(uri.removeprefix("file://")) for uri in table.file_uris())
+
+
+def _check_columns(name: str, frame: pl.DataFrame, table: Table) -> None:
+    expected = {column: dtype for column, dtype in table.schema.items()}
+    if dict(frame.schema) != expected:
+        raise BadInput(f"Rows for {name} have columns {dict(frame.schema)}; the table has {expected}.")

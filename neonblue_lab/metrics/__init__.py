@@ -1,0 +1,1 @@
+"""Metric definitions, and the sufficient statistics that they come down to."""

@@ -1,0 +1,1 @@
+"""Readers and writers of records: Kafka clusters and archive folders, behind one protocol."""

@@ -1,0 +1,1 @@
+"""Engines that query the lake: DuckDB over pinned versions of its tables."""
