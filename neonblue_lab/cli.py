@@ -116,10 +116,12 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Turn a public data set into topic archives."""
-    from neonblue_lab.events.importers import import_file
+    from neonblue_lab.events.importers import IMPORTERS
     from neonblue_lab.topics.archive import write_archive
 
-    batches = import_file(source, file, clean=clean)
+    if source not in IMPORTERS:
+        raise BadInput(f"There is no importer {source}; there are {', '.join(IMPORTERS)}.")
+    batches = IMPORTERS[source].batches(file, clean=clean)
     with _progress(f"importing {source}", None) as advance:
         records = write_archive(out, _counted(batches, advance))
     _answer(
@@ -170,7 +172,7 @@ def produce(
     source = ArchiveSource(archive)
     total = sum(sum(source.end_offsets(topic).values()) for topic in source.topics())
     with _progress("producing", total) as advance:
-        records = run(_counted(source.read({topic: {} for topic in source.topics()}), advance), to, append=append)
+        records = run(source, to, append=append, on_written=lambda _, count: advance(count))
     _answer({"topics": records}, as_json, f"{sum(records.values()):,} records produced to {to}.")
 
 

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("lab", deadline=None)  # a busy machine is no failure
+settings.load_profile("lab")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DATASETS = Path(os.environ.get("NEONBLUE_DATASETS", CHECKOUT.parent / "shared" / "datasets"))

@@ -1,7 +1,7 @@
 """What an event is and what becomes of it, by rule: one readable table by event type, with a default for each topic.
 
-The table is the lab's stated policy. It is what a learned classifier is trained on, what it is measured against, and what
-counts wherever it abstains.
+The table is the lab's stated policy. It is what a learned classifier is trained on, what it is measured against, and
+what counts wherever it abstains.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,8 @@ class Classification(NamedTuple):
     """The labels of one event.
 
     Attributes:
-        data_type: experiment (definitions and assignments), user_behavior (what users do) or analytics (what is measured).
+        data_type: experiment (definitions and assignments), user_behavior (what users do) or analytics (what is
+            measured).
         priority: high (a decision or revenue depends on it), medium, or low (one of very many).
         target_servers: the stores that need it: PostgreSQL for the registry and single rows by key, ClickHouse for
             counting, Chroma for what is searched by meaning.
@@ -94,7 +95,8 @@ def classify(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def classify_by_topic(events: pl.DataFrame) -> pl.DataFrame:
-    """Look up the labels that each event would get if its type were unknown. Shape as `classify`; needs column topic."""
+    """Look up the labels that each event would get if its type were unknown. Shape as `classify`; needs column
+    topic."""
     _require(events, "topic")
     return _look_up(events, _row_of("topic", _RULE_OF_TOPIC))
 

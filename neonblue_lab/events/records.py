@@ -52,6 +52,9 @@ class RecordSource(Protocol):
     def topics(self) -> list[str]:
         """The topics it holds, sorted."""
 
+    def beginning_offsets(self, topic: str) -> dict[int, int]:
+        """Partition -> the first offset that the source still has, as of opening."""
+
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Partition -> one past the last offset, as of opening."""
 

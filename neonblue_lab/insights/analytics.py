@@ -26,8 +26,8 @@ class Week(BaseModel):
     """
 
     monday: date
-    value: float | None
-    before: float | None
+    value: int | float | None
+    before: int | float | None
     change: float | None
 
 
@@ -41,7 +41,7 @@ class Total(BaseModel):
     metric: str
     description: str
     unit: Unit
-    value: float | None
+    value: int | float | None
     week: Week | None
 
 

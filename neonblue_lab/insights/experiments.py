@@ -8,7 +8,8 @@ import polars as pl
 
 from neonblue_lab.errors import BadInput, NotFound
 from neonblue_lab.insights.readout import Readout, readout
-from neonblue_lab.insights.scorecard import Scorecard, scorecard
+from neonblue_lab.insights.scorecard import ROWS_SCHEMA, Scorecard, scorecard
+from neonblue_lab.knowledge.documents import experiment_documents
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.metrics.statistics import crossovers
 from neonblue_lab.warehouse.warehouse import Warehouse
@@ -57,6 +58,15 @@ class Experiments:
             NotFound: nothing to compare, or a metric that is not known.
         """
         return scorecard(self._warehouse, self._metrics, experiments=experiments, only=metrics, alpha=alpha)
+
+    def documents(self) -> pl.DataFrame:
+        """Every defined experiment as a document with its result: what a search by meaning is built on
+        (`knowledge.documents.experiment_documents` says how each column comes about)."""
+        try:
+            rows = self.scorecard().rows
+        except NotFound:
+            rows = pl.DataFrame(schema=ROWS_SCHEMA)
+        return experiment_documents(self.list(), rows, self._metrics)
 
     def analyze(self, experiment_id: str, *, alpha: float = 0.05) -> Readout:
         """What one experiment says, with a verdict and its reasons.

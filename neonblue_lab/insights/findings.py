@@ -34,9 +34,12 @@ def insights(
         overall: measure -> number over all groups.
         weeks: the same for the last complete week and the one before.
     """
-    changes = [_change(measure, *weeks) for measure in measures] if weeks else []
-    extremes = [_extremes(measure, splits, groups, overall) for measure in measures] if splits else []
-    return [sentence for sentence in [*changes, *extremes] if sentence]
+    seen = [measure for measure in measures if overall[measure.name]]
+    empty = [measure.name for measure in measures if measure not in seen]
+    nothing = [f"Nothing in this period to compute {', '.join(empty)} from."] if empty else []
+    changes = [_change(measure, *weeks) for measure in seen] if weeks else []
+    extremes = [_extremes(measure, splits, groups, overall) for measure in seen] if splits else []
+    return [sentence for sentence in [*nothing, *changes, *extremes] if sentence]
 
 
 def recommendations(
@@ -64,37 +67,51 @@ def _change(measure: Measure, last: Numbers, before: Numbers) -> str | None:
 
 
 def _extremes(measure: Measure, splits: Sequence[Dimension], groups: pl.DataFrame, overall: Numbers) -> str | None:
-    known = groups.filter(pl.col(measure.name).is_not_null(), *(pl.col(split.name).is_not_null() for split in splits))
+    """Where a measure is highest and lowest. The first and the last day or week may be cut short and do not count."""
+    times = [split.name for split in splits if split.level == "time"]
+    known = groups.filter(
+        pl.col(measure.name).is_not_null(),
+        *(pl.col(split.name).is_not_null() for split in splits),
+        *(pl.col(name).is_between(pl.col(name).min(), pl.col(name).max(), closed="none") for name in times),
+    )
     if measure.per:
         known = known.filter(pl.col(measure.per) >= ENOUGH)
     if known.height < 2:
         return None
     ordered = known.sort(measure.name, *(split.name for split in splits), descending=[True, *[False] * len(splits)])
     top, bottom = ordered.row(0, named=True), ordered.row(-1, named=True)
+    cut = "".join(f", the first and the last {name} left out" for name in times)
     if top[measure.name] == bottom[measure.name]:
-        return f"{measure.name} is the same, {_shown(top[measure.name], measure)}, in all {known.height:,} groups."
+        return f"{measure.name} is the same, {_shown(top[measure.name], measure)}, in all {known.height:,} groups{cut}."
     high = f"{measure.name} is highest for {_label(top, splits)}, {_shown(top[measure.name], measure)}"
     low = f"lowest for {_label(bottom, splits)}, {_shown(bottom[measure.name], measure)}"
     if measure.per:
-        among = f" (among {known.height:,} groups with at least {ENOUGH} {measure.per})"
+        among = f" (among {known.height:,} groups with at least {ENOUGH} {measure.per}{cut})"
         return f"{high}, and {low}{among}; overall it is {_shown(overall[measure.name], measure)}."
-    share = f" ({top[measure.name] / overall[measure.name]:.1%} of all {_shown(overall[measure.name], measure)})"
-    return f"{high}{share}, and {low}."
+    share = (
+        ""
+        if overall[measure.name] <= 0
+        else f" ({top[measure.name] / overall[measure.name]:.1%} of all {_shown(overall[measure.name], measure)})"
+    )
+    return f"{high}{share}, and {low}{cut}."
 
 
 def _weakest(splits: Sequence[Dimension], groups: pl.DataFrame, overall: Numbers) -> list[str]:
     """The group that converts least, where chance does not explain it: tested against all other users, with the p-value
-    multiplied by the number of groups (Bonferroni)."""
+    multiplied by the number of groups (Bonferroni). Said only where each user is in one group, so that there are others."""
+    if groups["users"].sum() != overall["users"]:
+        return []
     sized = groups.filter(pl.col("users") >= ENOUGH, *(pl.col(split.name).is_not_null() for split in splits))
     if sized.height < 2:
         return []
     worst = sized.sort("conversion_rate").row(0, named=True)
     users, converted = worst["users"], round(worst["conversion_rate"] * worst["users"])
     all_users, all_converted = overall["users"], round(overall["conversion_rate"] * overall["users"])
-    if users >= all_users:
-        return []
     test = two_proportions(all_users - users, all_converted - converted, users, converted)
-    if not float(np.asarray(test.p_value)) * sized.height < ALPHA or worst["conversion_rate"] >= overall["conversion_rate"]:
+    if (
+        not float(np.asarray(test.p_value)) * sized.height < ALPHA
+        or worst["conversion_rate"] >= overall["conversion_rate"]
+    ):
         return []
     gap = round((overall["conversion_rate"] - worst["conversion_rate"]) * users)
     return [

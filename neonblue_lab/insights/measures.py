@@ -113,7 +113,10 @@ DIMENSIONS: Mapping[str, Dimension] = {
     for dimension in (
         Dimension("day", "CAST(timestamp AT TIME ZONE 'UTC' AS DATE)", "time", "Day in UTC."),
         Dimension(
-            "week", "CAST(date_trunc('week', timestamp AT TIME ZONE 'UTC') AS DATE)", "time", "Monday of the week in UTC."
+            "week",
+            "CAST(date_trunc('week', timestamp AT TIME ZONE 'UTC') AS DATE)",
+            "time",
+            "Monday of the week in UTC.",
         ),
         Dimension("topic", "topic", "event", "Topic that the event came by."),
         Dimension("event_type", "event_type", "event", "Type of the event."),

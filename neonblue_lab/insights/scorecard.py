@@ -14,13 +14,13 @@ from neonblue_lab.stats.moments import Moments
 from neonblue_lab.stats.multiplicity import benjamini_hochberg
 from neonblue_lab.stats.omnibus import homogeneity, welch_anova
 from neonblue_lab.stats.sample_ratio import sample_ratio
-from neonblue_lab.stats.two_sample import Comparison, two_proportions, welch
+from neonblue_lab.stats.two_sample import Comparison, LiftScale, two_proportions, welch
 from neonblue_lab.warehouse.warehouse import Warehouse
 
 METHODS = {
     "mean": "Welch's t-test",
     "proportion": "two-proportion test with unpooled variances",
-    "lift": "delta method",
+    "lift": "delta method on the logarithm of the ratio of means; on the ratio itself where one mean is not positive",
     "p_adjusted": "Benjamini-Hochberg over all comparisons of the scorecard",
     "srm_p_value": "chi-squared test of the users (or, without assignments, units) in each variant against the allocation",
     "omnibus_p_value": "chi-squared test of homogeneity (proportions), Welch's ANOVA (means)",
@@ -36,6 +36,13 @@ _ESTIMATES = (
     "lift_high",
     "p_value",
 )
+
+ROWS_SCHEMA: dict[str, pl.DataType] = {
+    **dict.fromkeys(("experiment_id", "metric", "kind", "variant_id", "control_id"), pl.String()),
+    **dict.fromkeys(("n_control", "n_variant"), pl.Int64()),
+    **dict.fromkeys(("mean_control", "mean_variant", *_ESTIMATES, "p_adjusted"), pl.Float64()),
+}
+"""Columns of a scorecard's rows."""
 
 
 @dataclass(frozen=True)
@@ -188,26 +195,17 @@ def _compare(arms: pl.DataFrame, alpha: float) -> pl.DataFrame:
     pairs = arms.filter(pl.col("position") > 0).join(controls, on=["experiment_id", "metric"], suffix="_control")
     by_kind = []
     for (kind,), part in pairs.group_by("kind"):
-        by_kind.append(part.with_columns(_estimates(_test(str(kind), part, alpha))))
+        by_kind.append(
+            part.with_columns(_estimates(_test(str(kind), part, alpha, "log"), _test(str(kind), part, alpha, "linear")))
+        )
     rows = pl.concat(by_kind) if by_kind else pairs.with_columns(pl.lit(None, pl.Float64).alias(n) for n in _ESTIMATES)
     rows = rows.sort("experiment_id", "metric", "position")
     adjusted = benjamini_hochberg(rows["p_value"].fill_null(np.nan).to_numpy())
-    return rows.select(
-        "experiment_id",
-        "metric",
-        "kind",
-        "variant_id",
-        pl.col("variant_id_control").alias("control_id"),
-        "n_control",
-        pl.col("n").alias("n_variant"),
-        "mean_control",
-        pl.col("mean").alias("mean_variant"),
-        *_ESTIMATES,
-        pl.Series("p_adjusted", adjusted, nan_to_null=True),
-    )
+    named = rows.rename({"variant_id_control": "control_id", "n": "n_variant", "mean": "mean_variant"})
+    return named.with_columns(pl.Series("p_adjusted", adjusted, nan_to_null=True)).select(*ROWS_SCHEMA)
 
 
-def _test(kind: str, pairs: pl.DataFrame, alpha: float) -> Comparison:
+def _test(kind: str, pairs: pl.DataFrame, alpha: float, lift_scale: LiftScale) -> Comparison:
     if kind == "proportion":
         return two_proportions(
             pairs["n_control"].to_numpy(),
@@ -215,12 +213,17 @@ def _test(kind: str, pairs: pl.DataFrame, alpha: float) -> Comparison:
             pairs["n"].to_numpy(),
             _successes(pairs),
             alpha=alpha,
+            lift_scale=lift_scale,
         )
-    return welch(_moments(pairs, "_control"), _moments(pairs), alpha=alpha)
+    return welch(_moments(pairs, "_control"), _moments(pairs), alpha=alpha, lift_scale=lift_scale)
 
 
-def _estimates(comparison: Comparison) -> list[pl.Series]:
-    return [pl.Series(name, getattr(comparison, name), nan_to_null=True) for name in _ESTIMATES]
+def _estimates(log: Comparison, linear: Comparison) -> list[pl.Series]:
+    """The estimates; the lift's interval from the log scale where both means are positive, else from the linear one."""
+    columns = {name: getattr(log, name) for name in _ESTIMATES}
+    for name in ("lift_low", "lift_high"):
+        columns[name] = np.where(np.isnan(columns[name]), getattr(linear, name), columns[name])
+    return [pl.Series(name, values, nan_to_null=True) for name, values in columns.items()]
 
 
 def _check(arms: pl.DataFrame, assigned: pl.DataFrame, started: pl.DataFrame) -> pl.DataFrame:

@@ -7,6 +7,7 @@ section 3 (mean over the tokens), then division by the Euclidean norm.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -74,7 +75,8 @@ class _SentenceEncoder:
             [numpy_helper.from_array(tensor, name) for name, tensor in self.tensors.items()],
         )
         opset = helper.make_opsetid("", _OPSET)
-        return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION).SerializeToString()
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+        return bytes(model.SerializeToString())
 
     def embeddings(self) -> str:
         position = self.weights["embeddings.position_embeddings.weight"]
@@ -132,8 +134,8 @@ class _SentenceEncoder:
         product = self.node("MatMul", x, transposed, name=f"{path}.product")
         return self.node("Add", product, self.weight(f"{path}.bias"), name=path)
 
-    def node(self, operator: str, *inputs: str, name: str, **attributes: object) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
+    def node(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 
     def weight(self, name: str) -> str:

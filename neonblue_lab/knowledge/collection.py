@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from chromadb.api import ClientAPI
+    from chromadb.api.client import Client
 
 NAME = "experiments"
 SPACE = "cosine"
@@ -18,7 +18,7 @@ PLAIN_PICKLES = "*/index_metadata.pickle"
 _BATCH = 5_000  # Chroma takes at most 5,461 at once
 _QUERIES = 100
 # Every batch is written through to the index files, so that a reader has no log to replay.
-_INDEX = {"space": SPACE, "batch_size": 2, "sync_threshold": 2}
+_INDEX: Any = {"space": SPACE, "batch_size": 2, "sync_threshold": 2}
 
 Facts = Mapping[str, str | int | float]
 
@@ -66,7 +66,11 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._client = _client(folder)
-        self._collection = self._client.get_collection(NAME, embedding_function=None)
+        try:
+            self._collection = self._client.get_collection(NAME, embedding_function=None)
+        except BaseException:
+            self._client.close()
+            raise
 
     def count(self) -> int:
         """How many documents it holds."""
@@ -81,7 +85,7 @@ class Reader:
         """For each vector the nearest documents that meet a condition (Chroma's `where`), the nearest first."""
         matches = []
         for start in range(0, len(vectors), _QUERIES):
-            found = self._collection.query(
+            found: Any = self._collection.query(
                 query_embeddings=vectors[start : start + _QUERIES],
                 n_results=limit,
                 where=where,
@@ -90,7 +94,9 @@ class Reader:
             columns = (found["ids"], found["distances"], found["documents"], found["metadatas"])
             for ids, distances, documents, facts in zip(*columns, strict=True):
                 rows = zip(ids, distances, documents, facts, strict=True)
-                matches.append([Match(id, 1.0 - distance, document, fact) for id, distance, document, fact in rows])
+                matches.append(
+                    [Match(id, min(1.0, 1.0 - distance), document, fact) for id, distance, document, fact in rows]
+                )
         return matches
 
     def close(self) -> None:
@@ -98,8 +104,9 @@ class Reader:
         self._client.close()
 
 
-def _client(folder: Path) -> "ClientAPI":
+def _client(folder: Path) -> "Client":
     import chromadb
     from chromadb.config import Settings
 
-    return chromadb.PersistentClient(folder, settings=Settings(anonymized_telemetry=False))
+    client = chromadb.PersistentClient(folder, settings=Settings(anonymized_telemetry=False))
+    return cast("Client", client)  # declared as an interface that lacks close()

@@ -111,7 +111,7 @@ def _best_comparisons(
     """One row for each experiment of the scorecard: the comparison by which it is known."""
     sign = pl.col("metric").replace_strict({name: _sign(metric) for name, metric in metrics.items()}, default=1.0)
     rank = pl.col("metric").replace_strict({name: i for i, name in enumerate(metrics)}, default=len(metrics))
-    known = scorecard.with_columns(cs.float().fill_nan(None)).join(
+    known = scorecard.with_columns(pl.when(cs.float().is_finite()).then(cs.float())).join(
         experiments.select("experiment_id", "primary_metric"), on="experiment_id"
     )
     per_metric = known.with_columns(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from math import isfinite
 from typing import Any
 
 import polars as pl
@@ -41,7 +42,7 @@ def stored(field: str, value: Any) -> str | int | float:
     dtype = FACTS[field]
     if dtype == pl.String and isinstance(value, str):
         return value
-    if dtype.is_numeric() and isinstance(value, int | float) and not isinstance(value, bool):
+    if dtype.is_numeric() and isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
         return float(value)
     if isinstance(dtype, pl.Datetime):
         return _seconds(field, value)

@@ -227,7 +227,7 @@ def _check(documents: pl.DataFrame) -> None:
 
 
 def _facts(documents: pl.DataFrame) -> list[dict[str, str | int | float]]:
-    rows = documents.select(FACTS).iter_rows(named=True)
+    rows = documents.select(list(FACTS)).iter_rows(named=True)
     return [{field: stored(field, value) for field, value in row.items() if value is not None} for row in rows]
 
 

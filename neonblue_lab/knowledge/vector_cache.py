@@ -24,11 +24,11 @@ class VectorCache:
         wanted = pl.Series(list(keys), dtype=pl.Binary)
         mine = (pl.col("embedder") == embedder) & pl.col("text_sha256").is_in(wanted.implode())
         kept = self._lake.read("vectors", ["text_sha256", "vector"], mine)
-        lengths = kept["vector"].list.len()
-        if (lengths != dimensions).any():
+        wrong = (kept["vector"].list.len() != dimensions).sum()
+        if wrong:
             raise Corrupt(
-                f"The lake's table vectors has vectors of {embedder} with {lengths.min()} to {lengths.max()} numbers "
-                f"where {dimensions} are due. Remove the table's folder: the vectors are computed anew."
+                f"The lake's table vectors holds {wrong:,} vectors of {embedder} that do not have its {dimensions:,} "
+                "numbers. Remove the table's folder: the vectors are computed anew."
             )
         vectors = kept["vector"].list.to_array(dimensions).to_numpy()
         return dict(zip(kept["text_sha256"].to_list(), vectors, strict=True))

@@ -16,7 +16,7 @@ import polars as pl
 
 from neonblue_lab.errors import Conflict, NotFound
 from neonblue_lab.events.parsing import EventParser
-from neonblue_lab.events.records import RECORD_SCHEMA, RecordBatch, RecordSource
+from neonblue_lab.events.records import RECORD_SCHEMA, Offsets, RecordBatch, RecordSource
 from neonblue_lab.lake.derive import (
     assignment_rows,
     dead_letter_rows,
@@ -26,7 +26,7 @@ from neonblue_lab.lake.derive import (
     metric_total_rows,
 )
 from neonblue_lab.lake.lake import Lake
-from neonblue_lab.lake.tables import DERIVED, RAW, raw_table
+from neonblue_lab.lake.tables import DERIVED, RAW, layout, raw_table
 
 CATCH_UP_RECORDS = 100_000
 
@@ -169,7 +169,13 @@ class _Marks:
 
         Call `refresh` before working out the rows where they depend on what the table holds.
         """
-        ends = dict(through.group_by("partition").agg(pl.col("offset").max() + 1).iter_rows())
+        self._write(rows, dict(through.group_by("partition").agg(pl.col("offset").max() + 1).iter_rows()), overwrite)
+
+    def move(self, ends: Offsets) -> None:
+        """Move the marks without writing rows."""
+        self._write(pl.DataFrame(schema=layout(self._name).schema), ends, overwrite=False)
+
+    def _write(self, rows: pl.DataFrame, ends: Offsets, overwrite: bool) -> None:
         moved = {partition: end for partition, end in ends.items() if end > self.next[partition]}
         marks = {f"{self._topic}/{partition}": end for partition, end in moved.items()}
         self._lake.commit(self.table, rows, marks=marks, mode="overwrite" if overwrite else "append")
@@ -207,6 +213,7 @@ class _TopicReplay:
             self._store(batch)
             self._derive(batch)
             self._tell()
+        self._pass_the_end()
 
     def _tell(self) -> None:
         if self._on_progress is not None:
@@ -233,12 +240,20 @@ class _TopicReplay:
                     f"{self._raw.next[partition]}: this is another log, or it was cut off. {_OTHER_LOG}"
                 )
         known = self._last_records()
-        starts = {partition: max(0, mark - 1) for partition, mark in self._raw.next.items()}
+        beginnings = self._source.beginning_offsets(self._topic)
+        starts = {p: mark - 1 if mark - 1 >= beginnings[p] else mark for p, mark in self._raw.next.items()}
         for batch in self._source.read({self._topic: starts}):
             self._check_same_log(batch.frame, known)
             frame = self._raw.beyond(batch.frame)
             if not frame.is_empty():
                 yield RecordBatch(self._topic, frame)
+
+    def _pass_the_end(self) -> None:
+        """Move the marks past what a log ends with but does not show: transaction markers, records compacted away."""
+        for marks in (self._raw, self._derived["events"]):
+            if any(end > marks.next[partition] for partition, end in self._ends.items()):
+                marks.refresh()
+                marks.move(self._ends)
 
     def _last_records(self) -> pl.DataFrame:
         marks = self._raw.next

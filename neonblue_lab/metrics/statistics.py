@@ -11,8 +11,8 @@ import ibis.expr.types as ir
 import polars as pl
 from ibis import _
 
-from neonblue_lab.lake.tables import DERIVED
 from neonblue_lab.metrics.definitions import Metric
+from neonblue_lab.metrics.relations import exposed, outcomes, restrict, run, table
 from neonblue_lab.warehouse.warehouse import Warehouse
 
 STATISTICS_SCHEMA: dict[str, pl.DataType] = {
@@ -42,7 +42,7 @@ def collect(
         events a second time for that experiment.
     """
     wanted = None if experiments is None else list(experiments)
-    totals = _run(warehouse, total_statistics(wanted))
+    totals = run(warehouse, total_statistics(wanted))
     defined = pl.DataFrame(
         {"metric": list(metrics), "defined": [m.kind for m in metrics.values()]},
         schema={"metric": pl.String, "defined": pl.String},
@@ -50,7 +50,7 @@ def collect(
     totals = totals.join(defined, on="metric", how="left").with_columns(kind=pl.coalesce("defined", "kind"))
     frames = [totals.select(pl.col(name).cast(dtype) for name, dtype in STATISTICS_SCHEMA.items())]
     if computed := [metric for metric in metrics.values() if metric.event is not None]:
-        wide = _run(warehouse, event_statistics(computed, wanted))
+        wide = run(warehouse, event_statistics(computed, wanted))
         from_events = pl.concat([_of_metric(wide, metric) for metric in computed])
         frames.append(from_events.join(totals, on=["experiment_id", "metric"], how="anti"))
     return pl.concat(frames).sort("experiment_id", "metric", "variant_id")
@@ -58,23 +58,9 @@ def collect(
 
 def crossovers(warehouse: Warehouse, experiments: Iterable[str] | None = None) -> pl.DataFrame:
     """Users seen in more than one variant of an experiment (columns experiment_id, users). No statistic counts them."""
-    variants = (
-        _restrict(_table("assignments"), experiments).group_by("experiment_id", "user_id").aggregate(variants=_.count())
-    )
-    return _run(warehouse, variants.filter(_.variants > 1).group_by("experiment_id").aggregate(users=_.count()))
-
-
-def _table(name: str) -> ir.Table:
-    """A view of the warehouse, known by its columns alone: an expression over it compiles to any engine's SQL."""
-    return ibis.table(ibis.Schema.from_polars(DERIVED[name].schema), name=name)
-
-
-def _run(warehouse: Warehouse, expression: ir.Table) -> pl.DataFrame:
-    return warehouse.sql(str(ibis.to_sql(expression, dialect=warehouse.dialect)))
-
-
-def _restrict(table: ir.Table, experiments: Iterable[str] | None) -> ir.Table:
-    return table if experiments is None else table.filter(_.experiment_id.isin(list(experiments)))
+    assignments = restrict(table("assignments"), experiments)
+    variants = assignments.group_by("experiment_id", "user_id").aggregate(variants=_.count())
+    return run(warehouse, variants.filter(_.variants > 1).group_by("experiment_id").aggregate(users=_.count()))
 
 
 def _of_metric(wide: pl.DataFrame, metric: Metric) -> pl.DataFrame:
@@ -101,21 +87,8 @@ def event_statistics(metrics: Iterable[Metric], wanted: Iterable[str] | None = N
     Users seen in more than one variant are left out.
     """
     metrics = list(metrics)
-    by_user = _restrict(_table("assignments"), wanted).group_by("experiment_id", "user_id")
-    exposed = (
-        by_user.aggregate(variants=_.count(), variant_id=_.variant_id.min(), exposed_at=_.first_exposed_at.min())
-        .filter(_.variants == 1)
-        .left_join(_table("experiments").select("experiment_id", "ended_at"), "experiment_id")
-        .select("experiment_id", "user_id", "variant_id", "exposed_at", "ended_at")
-    )
-    outcomes = _table("events").filter(
-        _.event_type.isin(sorted({m.event for m in metrics if m.event})), _.user_id.notnull()
-    )
-    outcomes = outcomes.select("user_id", "event_type", "value", happened_at="timestamp")
-    after = exposed.join(outcomes, "user_id").filter(
-        _.happened_at >= _.exposed_at, _.ended_at.isnull() | (_.happened_at < _.ended_at)
-    )
-    users = after.group_by("experiment_id", "variant_id", "user_id").aggregate(
+    users = outcomes({m.event for m in metrics if m.event}, wanted)
+    users = users.group_by("experiment_id", "variant_id", "user_id").aggregate(
         **{metric.name: _per_user(metric) for metric in metrics}
     )
     summaries = {
@@ -128,7 +101,7 @@ def event_statistics(metrics: Iterable[Metric], wanted: Iterable[str] | None = N
         )
     }
     summary = users.group_by("experiment_id", "variant_id").aggregate(**summaries)
-    sizes = exposed.group_by("experiment_id", "variant_id").aggregate(n=_.count())
+    sizes = exposed(wanted).group_by("experiment_id", "variant_id").aggregate(n=_.count())
     return sizes.left_join(summary, ["experiment_id", "variant_id"]).select(
         "experiment_id", "variant_id", "n", *summaries
     )
@@ -148,7 +121,7 @@ def total_statistics(wanted: Iterable[str] | None = None) -> ir.Table:
     """Statistics from aggregates without a segment. Of totals with the same start of period the latest end holds the
     others (running totals); different starts are disjoint periods and are merged after Chan, Golub and LeVeque (1983)."""
     key = ["experiment_id", "metric", "variant_id"]
-    rows = _restrict(_table("metric_totals"), wanted).filter(_.segment.isnull())
+    rows = restrict(table("metric_totals"), wanted).filter(_.segment.isnull())
     latest = ibis.row_number().over(
         group_by=[*key, "period_start"], order_by=[ibis.desc("period_end"), ibis.desc("as_of")]
     )

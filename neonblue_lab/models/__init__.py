@@ -1,1 +1,2 @@
-"""Models learned from the lake: what kind of event this is, where a metric is going. Each is published as data, not code."""
+"""Models learned from the lake: what kind of event this is, where a metric is going. Each is published as data, not
+code."""

@@ -28,7 +28,8 @@ class Backtest:
 
     Attributes:
         origins: number of values that each forecast had seen; shape (origins,).
-        actual: what came, on the series' own scale, NaN where nothing did or it was filled in; shape (origins, horizon).
+        actual: what came, on the series' own scale, NaN where nothing did or it was filled in; shape (origins,
+            horizon).
         forecasts: forecaster -> its point forecasts, on the modelling scale; shape (origins, horizon) each.
         states: fitted forecaster -> its state after the whole series.
         failed: forecaster -> why it is not among them; one that fails anywhere is out altogether.
@@ -60,16 +61,18 @@ class Backtest:
         return min(self.forecasts, key=lambda name: float(np.nanmean(self.errors(name))))
 
     def choice_without_itself(self) -> Floats:
-        """At each origin, the forecasts of what is best at the *other* origins, on the modelling scale; (origins, horizon).
+        """At each origin the forecasts of what is best at the *other* origins.
 
-        What choosing costs is thereby counted; the errors of the best one itself would flatter.
+        What choosing costs is thereby counted; the errors of the best one itself would flatter. On the modelling scale;
+        shape (origins, horizon).
         """
         names = list(self.forecasts)
         errors = np.stack([self.errors(name) for name in names])
         sums, counts = np.nansum(errors, axis=2), np.sum(~np.isnan(errors), axis=2)
         others = (sums.sum(axis=1, keepdims=True) - sums) / np.maximum(counts.sum(axis=1, keepdims=True) - counts, 1)
         forecasts = np.stack([self.forecasts[name] for name in names])
-        return forecasts[others.argmin(axis=0), np.arange(len(self.origins))]
+        chosen: Floats = forecasts[others.argmin(axis=0), np.arange(len(self.origins))]
+        return chosen
 
 
 def backtest(
@@ -77,8 +80,8 @@ def backtest(
 ) -> Backtest:
     """Forecast `horizon` steps from up to 12 past origins, refitting at each.
 
-    Origins lie evenly from the middle of the series (but after two seasons and 10 values) to the last from which a whole
-    horizon is known; where there is none, each value after the first season is an origin with what is known after it.
+    Origins lie evenly from the middle of the series (but after two seasons and 10 values) to the last from which a
+    whole horizon is known. Where there is none, every value after the first season is an origin, tried on what is left.
 
     Args:
         values: without gaps, on the series' own scale.
@@ -140,7 +143,8 @@ def _origins(count: int, season: int, horizon: int) -> np.ndarray:
 class Width:
     """The half-width of a 95 % interval, on the modelling scale: quantile * sqrt(constant + growth * h), h steps ahead.
 
-    The form is that of errors which add noise (constant) to a random walk (growth); it extends beyond the horizon tried.
+    The form is that of errors which add noise (constant) to a random walk (growth); it extends beyond the horizon
+    tried.
     """
 
     constant: float
@@ -151,9 +155,9 @@ class Width:
     def calibrate(cls, residuals: Floats, targets: np.ndarray) -> Self:
         """Fit the form to squared residuals by horizon, then take the conformal quantile of residuals in its units.
 
-        Split-conformal (Lei et al. 2018, J. Amer. Statist. Assoc. 113, section 2.2) with the number of distinct times in
-        place of the number of residuals, as forecasts of the same time are wrong together. Below 19 distinct times no
-        quantile is known and Student's t with as many degrees of freedom is used.
+        Split-conformal (Lei et al. 2018, J. Amer. Statist. Assoc. 113, section 2.2) with the number of distinct times
+        in place of the number of residuals, as forecasts of the same time are wrong together. Below 19 distinct times
+        no quantile is known and Student's t with as many degrees of freedom is used.
 
         Args:
             residuals: shape (origins, horizon), NaN where unknown.
@@ -178,7 +182,8 @@ class Width:
 
     def at(self, horizon: int) -> Floats:
         """For 1 to `horizon` steps ahead."""
-        return self.quantile * np.sqrt(self.constant + self.growth * (np.arange(horizon) + 1.0))
+        width: Floats = self.quantile * np.sqrt(self.constant + self.growth * (np.arange(horizon) + 1.0))
+        return width
 
 
 def out_of_sample_coverage(residuals: Floats, targets: np.ndarray) -> float | None:
@@ -196,7 +201,8 @@ def out_of_sample_coverage(residuals: Floats, targets: np.ndarray) -> float | No
 
 
 def naive_scale(values: Floats, season: int) -> float | None:
-    """The denominator of MASE: mean absolute difference one season apart (Hyndman & Koehler 2006, Int. J. Forecasting 22(4)).
+    """The denominator of MASE: mean absolute difference one season apart (Hyndman & Koehler 2006, Int. J. Forecasting
+    22(4)).
 
     None where it is 0 or the series is no longer than a season.
     """

@@ -34,7 +34,7 @@ TRUSTED_TYPES = frozenset(
 )
 """All that a pipeline of this classifier is made of. A file that names anything else is not opened."""
 
-_CLASSIFIER = "classifier.json"
+_CLASSIFIER, _REPORT = "classifier.json", "report/report.json"
 
 
 def publish(
@@ -82,11 +82,12 @@ def load(artifact: Artifact) -> EventClassifier:
 
 def load_report(artifact: Artifact) -> ClassifierReport:
     """The report that was published with a classifier."""
+    state = json.loads(artifact.file(_REPORT).read_text(encoding="utf-8"))
     return ClassifierReport(
         outcomes=pl.read_parquet(artifact.file("report/outcomes.parquet")),
         notes=pl.read_parquet(artifact.file("report/notes.parquet")),
-        threshold=artifact.manifest.parameters["threshold"],
-        events=artifact.manifest.parameters["events"],
+        threshold=state["threshold"],
+        events=state["events"],
     )
 
 
@@ -100,6 +101,8 @@ def _write(classifier: EventClassifier, report: ClassifierReport, folder: Path) 
     }
     (folder / _CLASSIFIER).write_text(json.dumps(state, indent=1), encoding="utf-8")
     (folder / "report").mkdir()
+    facts = {"threshold": report.threshold, "events": report.events}
+    (folder / _REPORT).write_text(json.dumps(facts), encoding="utf-8")
     report.outcomes.write_parquet(folder / "report" / "outcomes.parquet")
     report.notes.write_parquet(folder / "report" / "notes.parquet")
 
@@ -140,15 +143,16 @@ def _card(classifier: EventClassifier, report: ClassifierReport) -> str:
     lines = [
         "# Event classifier",
         "",
-        "**What it is for.** Labels (data type, priority, target servers, processing strategy, retention policy) for events of "
-        "types that the rules do not know, from their content alone; it never sees an event's type or topic. "
+        "**What it is for.** Labels (data type, priority, target servers, processing strategy, retention policy) for "
+        "events of types that the rules do not know, from their content alone; it never sees an event's type or topic. "
         f"Below a confidence of {classifier.threshold:g} it abstains and the rule's default holds.",
         "",
         f"**Data.** {report.events:,} events of {types} event types; the labels learned are those of the rules "
         "(or of a person's corrections), so it can at best repeat them.",
         "",
-        "**How good it is.** Accuracy beside always answering the most frequent value (majority) and beside the default of the "
-        "event's topic (topic rule). *With rule* is what a user gets: the topic's rule answers where the classifier abstains.",
+        "**How good it is.** Accuracy beside always answering the most frequent value (majority) and beside the "
+        "default of the event's topic (topic rule). *With rule* is what a user gets: the topic's rule answers where "
+        "the classifier abstains.",
     ]
     for protocol, meaning in (
         (
@@ -157,7 +161,8 @@ def _card(classifier: EventClassifier, report: ClassifierReport) -> str:
         ),
         (
             HELD_OUT_USERS,
-            "events of users (experiments) that were held out, of types that were seen. Easy: content gives a type away",
+            "events of users (experiments) that were held out, of types that were seen. Easy: content gives a type "
+            "away",
         ),
     ):
         lines += ["", f"*{protocol.capitalize()}* ({meaning}):", "", _TABLE_HEAD, "|---|---|---|---|---|---|"]
@@ -179,9 +184,9 @@ def _card(classifier: EventClassifier, report: ClassifierReport) -> str:
     ]
     lines += [
         "",
-        "**When not to believe it.** On an unseen type its confidence is not calibrated: see the reliability and abstention "
-        "tables of the report. Types are few, so the figures on unseen types are coarse (one type more or less right moves "
-        f"them by {1 / max(types, 1):.0%}).",
+        "**When not to believe it.** On an unseen type its confidence is not calibrated: see the reliability and "
+        "abstention tables of the report. Types are few, so the figures on unseen types are coarse (one type more or "
+        f"less right moves them by {1 / max(types, 1):.0%}).",
     ]
     if beaten:
         lines += [

@@ -1,7 +1,7 @@
 """Predicts an event's labels from its content: one scikit-learn pipeline for each label, on distinct documents.
 
-An event of a type that the rules know needs no prediction. The classifier is for what they do not know, so it never sees the
-event type or the topic, and below a confidence it says nothing and leaves the event to the rule's default.
+An event of a type that the rules know needs no prediction. The classifier is for what they do not know, so it never
+sees the event type or the topic, and below a confidence it says nothing and leaves the event to the rule's default.
 """
 
 from collections.abc import Mapping
@@ -74,7 +74,8 @@ def fit(events: pl.DataFrame, labels: pl.DataFrame, *, seed: int, threshold: flo
 
     Args:
         events: columns of CONTENT.
-        labels: columns of LABEL_SCHEMA, one row an event in the same order, as `classify` returns or a person corrected.
+        labels: columns of LABEL_SCHEMA, one row an event in the same order, as `classify` returns or a person
+            corrected.
         seed: of the estimators.
         threshold: the confidence below which the classifier abstains.
 
@@ -82,8 +83,8 @@ def fit(events: pl.DataFrame, labels: pl.DataFrame, *, seed: int, threshold: flo
         The classifier. A label with a single value in `labels` is not learned (see `EventClassifier.constant`).
 
     Raises:
-        BadInput: nothing can be learned (no events, or no label has two values), labels are missing or null, or the threshold
-            is not within 0 to 1.
+        BadInput: nothing can be learned (no events, or no label has two values), labels are missing or null, or the
+            threshold is not within 0 to 1.
     """
     check_threshold(threshold)
     examples = label_texts(labels, events.height).with_columns(features(events))
@@ -107,11 +108,12 @@ def fit(events: pl.DataFrame, labels: pl.DataFrame, *, seed: int, threshold: flo
 def fit_label(examples: pl.DataFrame, label: str, seed: int) -> Pipeline:
     """Fit the pipeline of one label on columns document, `label` and count: at least two values.
 
-    A document that occurs n times weighs sqrt(n): as often as it is seen would drown the rare kinds of events, and once
-    each would let noise speak as loudly as the norm.
+    A document that occurs n times weighs sqrt(n), shared by its values as they occurred: n would drown the rare kinds
+    of events, and 1 would let a single oddity speak as loudly as the norm.
     """
     examples = examples.sort("document", label)
-    weights = examples["count"].cast(pl.Float64).sqrt().to_numpy()
+    share = pl.col("count") / pl.col("count").sum().over("document").sqrt()
+    weights = examples.select(share).to_series().to_numpy()
     pipeline = Pipeline(
         [
             (

@@ -1,7 +1,7 @@
 """An event's content as a short document of tokens, never looking at its event type or topic.
 
-Numbers inside texts are masked and long texts reduced to "a text", so that events of one kind share a few documents: a model
-then works on distinct documents (hundreds) instead of events (millions).
+Numbers inside texts are masked and long texts reduced to "a text", so that events of one kind share a few documents: a
+model then works on distinct documents (hundreds) instead of events (millions).
 """
 
 import polars as pl
@@ -16,17 +16,19 @@ MAX_TEXT = 24
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _ENTRY = rf'{_STRING}\s*:\s*(?:{_STRING}|[\[{{]|[^\s,\]}}"]+)|{_STRING}'
-"""One key with its value, or a lone string (an element of a list). Scanning from the left, it never starts inside a string."""
+"""One key with its value, or a lone string (an element of a list). Scanning from the left, it never starts inside a
+string."""
 _SPLIT_ENTRY = rf"^(?:({_STRING})\s*:\s*)?(.*)$"
 
 
 def features(events: pl.DataFrame) -> pl.Series:
     """Describe each event's content as tokens separated by spaces.
 
-    Tokens: `has:<field>` for each of the envelope's ids that is there; the magnitude of `value` (`value:none`, `value:negative`,
-    `value:zero`, `value:1e<k>` for 10^k <= value < 10^(k+1)) and `value:whole`; for each key of `properties`, at any
-    depth, the key and `key=<what>`, where what is a short text (digits masked as 0), `true`, `false`, `null`, or the
-    kind of anything else (`#text`, `#number`, `#list`, `#object`); `=<text>` for a text within a list.
+    Tokens: `has:<field>` for each of the envelope's ids that is there; the magnitude of `value` (`value:none`,
+    `value:negative`, `value:zero`, `value:1e<k>` for 10^k <= value < 10^(k+1)) and `value:whole`; for each key of
+    `properties`, at any depth, the key and `key=<what>`, where what is a short text (digits masked as 0), `true`,
+    `false`, `null`, or the kind of anything else (`#text`, `#number`, `#list`, `#object`); `=<text>` for a text within
+    a list.
 
     Args:
         events: columns of CONTENT; other columns are not looked at.
@@ -75,7 +77,7 @@ def _property_tokens(texts: pl.Series) -> pl.DataFrame:
         .explode("entry")
         .drop_nulls("entry")
         .with_columns(
-            key=pl.col("entry").str.extract(_SPLIT_ENTRY, 1).str.strip_chars('"').str.replace_all(r"\s+", "_"),
+            key=_unquoted(pl.col("entry").str.extract(_SPLIT_ENTRY, 1)),
             what=_kind(pl.col("entry").str.extract(_SPLIT_ENTRY, 2)),
         )
     )
@@ -91,7 +93,7 @@ def _property_tokens(texts: pl.Series) -> pl.DataFrame:
 
 
 def _kind(value: pl.Expr) -> pl.Expr:
-    text = value.str.strip_chars('"').str.to_lowercase().str.replace_all(r"\s+", "_")
+    text = _unquoted(value).str.to_lowercase()
     return (
         pl.when(value.str.starts_with('"'))
         .then(pl.when(text.str.len_chars() <= MAX_TEXT).then(text).otherwise(pl.lit("#text")))
@@ -103,3 +105,8 @@ def _kind(value: pl.Expr) -> pl.Expr:
         .then(value)
         .otherwise(pl.lit("#number"))
     )
+
+
+def _unquoted(text: pl.Expr) -> pl.Expr:
+    """Without the quotes around it, and without spaces, which separate tokens."""
+    return text.str.strip_prefix('"').str.strip_suffix('"').str.replace_all(r"\s+", "_")

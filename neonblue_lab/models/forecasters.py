@@ -48,7 +48,8 @@ class State:
         """The next `horizon` values."""
         steps = np.arange(horizon)
         drift = self.slope * np.cumsum(self.damping ** (steps + 1.0))
-        return self.level + drift + np.asarray(self.seasonal)[steps % len(self.seasonal)]
+        path: Floats = self.level + drift + np.asarray(self.seasonal)[steps % len(self.seasonal)]
+        return path
 
 
 def members(name: str) -> tuple[str, ...]:
@@ -84,7 +85,8 @@ def _seasonal_naive(values: Floats, season: int) -> State:
 
 
 def _seasonal_mean(values: Floats, season: int) -> State:
-    """The mean of the last four seasons at each place in the season; without a season the mean of the last four values."""
+    """The mean of the last four seasons at each place in the season; without a season the mean of the last four
+    values."""
     seasons = min(MEAN_SEASONS, len(values) // season)
     return State(0.0, 0.0, 1.0, tuple(values[-seasons * season :].reshape(seasons, season).mean(axis=0).tolist()))
 
@@ -109,7 +111,8 @@ def _theta(values: Floats, season: int) -> State:
 
 
 def _ets(values: Floats, season: int) -> State:
-    """ETS(A,Ad,A): damped additive trend, additive season. Hyndman et al. (2008), Forecasting with Exponential Smoothing."""
+    """ETS(A,Ad,A): damped additive trend, additive season. Hyndman et al. (2008), Forecasting with Exponential
+    Smoothing."""
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
     seasonal = {"seasonal": "add", "seasonal_periods": season} if season > 1 else {}
@@ -131,7 +134,8 @@ def _ets(values: Floats, season: int) -> State:
 def _convergence_required(name: str) -> Iterator[None]:
     """Within it, statsmodels' warning that an optimiser did not converge is a FitFailed; other warnings stay warnings.
 
-    Its arithmetic may overflow at the bounds of a parameter, and divides 0 by 0 in unused statistics of a series matched
+    Its arithmetic may overflow at the bounds of a parameter, and divides 0 by 0 in unused statistics of a series
+    matched
     without error: what counts is that the state is finite, which is checked.
     """
     from statsmodels.tools.sm_exceptions import ConvergenceWarning

@@ -1,6 +1,7 @@
 """The scale on which a series is modelled: log(1 + x / unit) for what is never negative, else as it is.
 
-With the median as unit it behaves like a logarithm for what grows and like the plain scale near zero, whatever the unit of
+With the median as unit it behaves like a logarithm for what grows and like the plain scale near zero, whatever the unit
+of
 measurement: a day without a conversion is no catastrophe, and revenue in cents is modelled like revenue in euros.
 """
 
@@ -22,7 +23,8 @@ class Scale:
 
     @classmethod
     def of(cls, values: Floats) -> Self:
-        """The logarithmic one, with the median (the mean where that is 0) as unit, unless a value is negative or all are 0."""
+        """The logarithmic one, with the median (the mean where that is 0) as unit, unless a value is negative or all
+        are 0."""
         if values.min() < 0 or values.max() == 0:
             return cls(None)
         return cls(float(np.median(values) or values.mean()))

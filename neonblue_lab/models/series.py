@@ -1,4 +1,4 @@
-"""A metric's values at regular times: its step and season inferred, its gaps filled by a stated rule, its errors refused."""
+"""A metric's values at regular times: its step and season inferred, its gaps filled by a stated rule."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -58,16 +58,16 @@ class RegularSeries:
 def regular_series(series: pl.DataFrame, *, season: int | None = None) -> RegularSeries:
     """Put a series on regular times.
 
-    The step is the greatest that meets every timestamp. A gap takes the value one season earlier, else one season later, else
-    lies on the line between its neighbours.
+    The step is the greatest that meets every timestamp. A gap takes the value one season earlier, else one season
+    later, else lies on the line between its neighbours.
 
     Args:
         series: timestamp (date or datetime; without a time zone it is UTC) and value (null: a gap), in any order.
         season: steps in a season, for filling gaps; None: by `default_season`.
 
     Raises:
-        BadInput: a column is missing, a time is null or occurs twice, a value is not finite, fewer than 3 values, or times so
-            irregular that more than half of the regular ones would have to be filled.
+        BadInput: a column is missing, a time is null or occurs twice, a value is not finite, fewer than 3 values, or
+            times so irregular that more than half of the regular ones would have to be filled.
     """
     missing = [name for name in ("timestamp", "value") if name not in series.columns]
     if missing:
@@ -78,8 +78,9 @@ def regular_series(series: pl.DataFrame, *, season: int | None = None) -> Regula
     count = (end - start) // step + 1
     if points.height < count / 2:
         raise BadInput(
-            f"A series of {points.height} values from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} is not regular: its times "
-            f"agree only in steps of {step}, and most of those are missing. Sum or average it by day first."
+            f"A series of {points.height} values from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} is not regular: "
+            f"its times agree only in steps of {step}, and most of those are missing. Sum or average it by day first, "
+            "and give a day on which nothing was counted the value 0."
         )
     row = ((points["timestamp"] - start).to_physical().to_numpy() // (step // timedelta(microseconds=1))).astype(int)
     values = np.full(count, np.nan)
@@ -89,7 +90,10 @@ def regular_series(series: pl.DataFrame, *, season: int | None = None) -> Regula
 
 
 def default_season(step: timedelta, count: int) -> int:
-    """Steps in a season: a day of hours, a week of days, a year of weeks once there are two years and a horizon; else 1, none."""
+    """Steps in a season: a day of hours, a week of days, else 1 (none).
+
+    A year of weeks counts only once there are two of them and a horizon to try it on.
+    """
     season = SEASONS.get(step, 1)
     if step == WEEK and count < 2 * season + HORIZONS[WEEK]:
         return 1
@@ -119,8 +123,8 @@ def _points(series: pl.DataFrame) -> pl.DataFrame:
     repeated = points.filter(pl.col("timestamp").is_duplicated())
     if repeated.height:
         raise BadInput(
-            f"A series has {repeated['timestamp'][0]:%Y-%m-%d %H:%M} more than once: it must hold one value for each time. "
-            "Is it a mix of several metrics, variants or experiments?"
+            f"A series has {repeated['timestamp'][0]:%Y-%m-%d %H:%M} more than once: it must hold one value for each "
+            "time. Is it a mix of several metrics, variants or experiments?"
         )
     points = points.drop_nulls("value").sort("timestamp")
     if not points["value"].is_finite().all():

@@ -1,4 +1,8 @@
-"""Where a metric is going: the forecaster that was best on the series' own past, with intervals that its past errors calibrate."""
+"""Where a metric is going: the forecaster that did best on the series' own past, its intervals made of its errors
+there.
+
+What never was negative is never forecast below 0: it is modelled on a logarithmic scale (see `scale`).
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,11 +39,11 @@ class TrendModel:
         states: all that it needs to forecast, by forecaster.
         scale: on which it was modelled.
         width: of its 95 % intervals.
-        backtest: horizon (steps ahead), model, error (mean absolute error on the metric's own scale): every forecaster that was
-            tried, on the same past origins.
-        metrics: what is to be expected of it, None where the series cannot tell. `mase`, `smape`: of the choice, made at
-            each origin without that origin; `naive_mase`: of the seasonal naive forecast at the same origins (below it,
-            choosing paid off); `coverage`: of 95 % intervals calibrated on earlier times alone, at later times.
+        backtest: horizon (steps ahead), model, error (mean absolute error on the metric's own scale): every forecaster
+            that was tried, on the same past origins.
+        metrics: what is to be expected of it, None where the series cannot tell. `mase`, `smape`: of the choice, made
+            at each origin without that origin; `naive_mase`: of the seasonal naive forecast at the same origins (below
+            it, choosing paid off); `coverage`: of 95 % intervals calibrated on earlier times alone, at later times.
         note: what a reader should know of this series, in sentences; empty if nothing.
     """
 
@@ -58,11 +62,12 @@ class TrendModel:
         """Forecast the next `horizon` steps.
 
         Returns:
-            timestamp, mean (the point forecast; where the scale is logarithmic it is nearer the median of what may come), low,
-            high (95 % interval of a single step). Never below 0 for a series that never was.
+            timestamp, mean (the point forecast; where the scale is logarithmic it is nearer the median of what may
+            come), low, high (95 % interval of a single step). Never below 0 for a series that never was.
 
         Raises:
-            BadInput: fewer than 1 step, or further ahead than the series reaches back (than the horizon tried, if more).
+            BadInput: fewer than 1 step, or further ahead than the series reaches back (than the horizon tried, if
+                more).
         """
         limit = max(len(self.series), self.horizon)
         if not 1 <= horizon <= limit:
@@ -90,10 +95,11 @@ def fit_trend(series: pl.DataFrame, *, season: int | None = None, horizon: int |
     """Fit a trend to one metric of one subject. Nothing in it is random.
 
     Args:
-        series: timestamp (date or datetime) and value, in any order; one row for each hour, day, week or other step, which is
-            inferred. A gap (a missing row or a null) takes the value one season earlier, else later, else is interpolated;
-            it is not counted in the back-test.
-        season: steps in a season. None: 24 of hours, 7 of days, 52 of weeks where the series holds two years, else none.
+        series: timestamp (date or datetime) and value, in any order; one row for each hour, day, week or other step,
+            which is inferred. A gap (a missing row or a null) takes the value one season earlier, else later, else is
+            interpolated; it is not counted in the back-test.
+        season: steps in a season. None: 24 of hours, 7 of days, 52 of weeks where the series holds two years, else
+            none.
         horizon: how many steps ahead it will be used. None: 48 hours, 14 days, 8 weeks or 8 other steps.
 
     Returns:

@@ -1,4 +1,5 @@
-"""Many trends in one artifact: a model for each experiment and metric, stored as numbers and rebuilt without any library."""
+"""Many trends in one artifact: one for each experiment and metric, stored as numbers that forecast without a
+library."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -71,7 +72,10 @@ class TrendBook:
         )
 
     def forecast(self, experiment_id: str, metric: str, *, days: int) -> pl.DataFrame:
-        """Forecast a metric until at least `days` after its last value: columns of `TrendModel.forecast`, one row a step.
+        """Forecast a metric until at least `days` after its last value.
+
+        Returns:
+            Columns of `TrendModel.forecast`, one row a step.
 
         Raises:
             NotFound: there is no such trend.
@@ -84,7 +88,11 @@ class TrendBook:
 
     @property
     def summary(self) -> pl.DataFrame:
-        """One row a trend: experiment_id, metric, model, values, step_days, horizon, mase, naive_mase, smape, coverage, note."""
+        """One row a trend: what was chosen and what to expect of it.
+
+        Columns experiment_id, metric, model, values (their number), step_days, horizon (steps tried), mase, naive_mase,
+        smape, coverage, note: see `TrendModel`.
+        """
         rows = [
             {
                 "experiment_id": experiment_id,
@@ -102,16 +110,19 @@ class TrendBook:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Means over the trends that could be measured, None where none could; how many there are; and the share of them in
-        which choosing a model was better than the seasonal naive forecast."""
+        """Of the whole book: what to expect of a trend in it.
+
+        The number of series and of those skipped; means of mase, naive_mase, smape and coverage over the trends that
+        could be measured, None where none could; and the share of those in which choosing beat the seasonal naive
+        forecast.
+        """
         summary = self.summary
         measured = summary.drop_nulls(["mase", "naive_mase"])
-        return {
-            "series": summary.height,
-            "skipped": self.skipped.height,
-            **{name: measured[name].mean() for name in ("mase", "naive_mase", "smape", "coverage")},
-            "share_better_than_naive": (measured["mase"] < measured["naive_mase"]).mean(),
-        }
+        figures = measured.select(
+            pl.mean("mase", "naive_mase", "smape", "coverage"),
+            share_better_than_naive=(pl.col("mase") < pl.col("naive_mase")).mean(),
+        )
+        return {"series": summary.height, "skipped": self.skipped.height, **figures.row(0, named=True)}
 
 
 def fit_book(series: pl.DataFrame, *, season: int | None = None, horizon: int | None = None) -> TrendBook:
@@ -241,37 +252,41 @@ def _card(book: TrendBook) -> str:
     chosen = ", ".join(
         f"{name} ({count})" for name, count in summary["model"].value_counts(sort=True, name="n").iter_rows()
     )
-    short = summary.filter(pl.col("note").str.contains("too few")).height
+    alone = sum(model.backtest["model"].n_unique() == 1 for model in book.models.values())
+    least, most = min(summary["values"].to_list()), max(summary["values"].to_list())
     lines = [
         "# Metric trends",
         "",
         "**What it is for.** Forecasts with 95 % intervals of an experiment's metric by day (or hour, or week).",
         "",
-        f"**Data.** {summary.height} series of {summary['values'].min()} to {summary['values'].max()} values"
+        f"**Data.** {summary.height} series of {least} to {most} values"
         + (f"; {book.skipped.height} more were skipped (see skipped.parquet)." if book.skipped.height else "."),
         "",
-        "**Method.** For each series the best of: seasonal naive, seasonal mean, theta, damped ETS, and the median of the last "
-        "three, on the series' own past (up to 12 rolling origins, refitted at each). What is never negative is modelled as "
-        f"log(1 + x / median) and never forecast below 0. Chosen: {chosen}.",
+        "**Method.** For each series the best of: seasonal naive, seasonal mean, theta, damped ETS, and the median of "
+        "the last three, on the series' own past (up to 12 rolling origins, refitted at each). What is never negative "
+        f"is modelled as log(1 + x / median) and never forecast below 0. Chosen: {chosen}.",
         "",
-        "**How good it is** (mean over the series that could be measured; the choice at each origin is made without it):",
+        "**How good it is** (mean over the series that could be measured; the choice at each origin is made without "
+        "it):",
         "",
         "| | this | seasonal naive |",
         "|---|---|---|",
         f"| MASE | {_figure(metrics['mase'])} | {_figure(metrics['naive_mase'])} |",
         "",
         f"Better than seasonal naive in {_percent(metrics['share_better_than_naive'])} of the series. "
-        f"sMAPE {_figure(metrics['smape'])}. Intervals calibrated on earlier times hold {_percent(metrics['coverage'])} of "
-        "later values; 95 % is promised.",
+        f"sMAPE {_figure(metrics['smape'])}. Intervals calibrated on earlier times hold "
+        f"{_percent(metrics['coverage'])} of later values; 95 % is promised.",
         "",
-        "**When not to believe it.** A series whose level wanders, or that is only a few seasons long, leaves its interval less "
-        "certain than 95 %. Intervals are for single steps, not for the whole path or for sums. Nothing here knows of holidays, "
-        "launches or a change of traffic split to come; beyond the horizon tried, widths are extrapolated.",
+        "**When not to believe it.** A series whose level wanders, or that is only a few seasons long, leaves its "
+        "interval less certain than 95 %. Intervals are for single steps, not for the whole path or for sums. Nothing "
+        "here knows of holidays, launches or a change of traffic split to come; beyond the horizon tried, widths are "
+        "extrapolated.",
     ]
-    if short:
+    if alone:
         lines += [
             "",
-            f"{short} series were too short to choose on and repeat their last season or value; each note says so.",
+            f"{alone} series were too short (or too constant) to choose on and repeat their last season or value; each "
+            "note says so.",
         ]
     return "\n".join(lines) + "\n"
 

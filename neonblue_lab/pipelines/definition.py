@@ -126,8 +126,10 @@ def _order_problems(pipeline: Pipeline, names: list[str]) -> Iterator[tuple[Loca
         order = pipeline.ordered()
     except CycleError as error:
         cycle: list[str] = error.args[1]
-        at = ("steps", names.index(cycle[0]), "needs")
-        yield at, f"steps wait for each other in a circle: {' needs '.join(reversed(cycle))}."
+        yield (
+            ("steps", names.index(cycle[0]), "needs"),
+            f"steps wait for each other in a circle: {' needs '.join(reversed(cycle))}.",
+        )
         return
     if pipeline.gate is None:
         return

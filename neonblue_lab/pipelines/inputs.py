@@ -1,4 +1,4 @@
-"""Everything besides the data that decides what a run computes: the means to repeat it, or to see that nothing changed."""
+"""All that besides the data decides what a run computes: the means to repeat it, or to see that nothing changed."""
 
 import hashlib
 import platform

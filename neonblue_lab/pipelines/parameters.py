@@ -7,7 +7,7 @@ overlooks `seed: int | None = 7` and `text = "a=b"`.)
 import ast
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 

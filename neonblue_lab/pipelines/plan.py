@@ -68,7 +68,9 @@ def plan(
 
 def _notebook(content: bytes) -> nbformat.NotebookNode:
     try:
-        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
+        notebook: nbformat.NotebookNode = nbformat.reads(  # type: ignore[no-untyped-call]
+            content.decode("utf-8"), as_version=4
+        )
         nbformat.validate(notebook)
     except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
         raise BadInput(f"this is not a notebook in nbformat 4 ({str(error).splitlines()[0]}).") from error

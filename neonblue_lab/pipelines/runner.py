@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
@@ -169,7 +170,10 @@ class _Conductor:
             elif needs <= {"succeeded"} and len(self.working) < CONCURRENT_STEPS:
                 self._change(step.name, "running")
                 self.working[step.name] = pool.submit(self._work, self.planned[step.name])
-                self.working[step.name].add_done_callback(lambda _, name=step.name: self.events.put(name))
+                self.working[step.name].add_done_callback(partial(self._done, step.name))
+
+    def _done(self, name: str, future: Future[StepResult]) -> None:
+        self.events.put(name)
 
     def _take(self, result: StepResult) -> None:
         """Enter the result of a step; where the gate found nothing new, the other steps are done."""
@@ -247,4 +251,23 @@ class _Conductor:
                 timeout=planned.step.timeout,
                 on_cell=on_cell,
             )
-        ...
+        error, notebook = executed.error, executed.notebook
+        status: StepStatus = "succeeded"
+        if error is not None:
+            status = "interrupted" if self.kernels.stopping.is_set() else "failed"
+        file = self.folder / f"{name}.ipynb" if notebook is not None else None
+        result = StepResult(
+            name=name,
+            status=status,
+            notebook=file,
+            report=file.with_suffix(".html") if file else None,
+            seconds=round(time.monotonic() - begun, 3),
+            recorded=recorded_values(notebook) if notebook is not None else {},
+            error=error and error.model_copy(update={"notebook": file}),
+        )
+        if notebook is not None and result.notebook and result.report:
+            content: str = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+            replace_file(result.notebook, content.encode())
+            page = render_report(notebook, run=self.run, step=result, parameters=planned.parameters)
+            replace_file(result.report, page.encode())
+        return result

@@ -57,7 +57,7 @@ class StepResult(_Frozen):
 
     Attributes:
         notebook, report: the executed notebook and its HTML page.
-        seconds: from the start of its kernel to the finished page.
+        seconds: from the start of its kernel to its end.
         recorded: what the notebook recorded, by name.
     """
 

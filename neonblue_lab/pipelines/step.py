@@ -16,7 +16,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.execute import remove_error_markers
 
 from neonblue_lab.pipelines.kernel import KernelLaunch, Kernels
-from neonblue_lab.pipelines.runs import FailedCell
+from neonblue_lab.pipelines.runs import FailedCell, StepError
 from neonblue_lab.settings import RECORD_MIME
 
 START_SECONDS = 60
@@ -35,20 +35,14 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a notebook did not complete; `cell` is None where no cell had started."""
-
-    name: str
-    message: str
-    cell: FailedCell | None
-
-
-@dataclass(frozen=True)
 class Executed:
-    """A notebook with its outputs, complete or as far as it came; None where not even a kernel started."""
+    """A notebook with its outputs, complete or as far as it came; None where not even a kernel started.
+
+    `error` says why it did not complete; which file it will be is not its to know.
+    """
 
     notebook: NotebookNode | None
-    failure: Failure | None
+    error: StepError | None
 
 
 def execute(
@@ -108,8 +102,10 @@ def execute(
             )
         except PapermillExecutionError as error:
             failure = error.ename, _ANSI.sub("", error.evalue)
-        except CellTimeoutError:
-            failure = "Timeout", f"the step took longer than its {timeout:g} seconds and was stopped in this cell."
+        except CellTimeoutError as error:
+            late = time.monotonic() >= deadline
+            step = f"the step took longer than its {timeout:g} seconds and was stopped in this cell."
+            failure = "Timeout", step if late else f"the outputs of this cell did not arrive: {error}"
         except Stopped:
             failure = "Interrupted", "the run was interrupted before this cell was done."
         except RuntimeError as error:  # DeadKernelError, and a kernel that does not start.
@@ -117,6 +113,8 @@ def execute(
                 raise
             failure = type(error).__name__, _death(launch, str(error))
     executed = remove_error_markers(seen[0]) if seen else None
+    if executed is not None:
+        del executed.metadata["papermill"]["input_path"]  # papermill puts the whole notebook here.
     return Executed(executed, _judge(executed, failure, started))
 
 
@@ -134,18 +132,22 @@ def cell_number(notebook: NotebookNode, index: int) -> int:
     return sum(_runs(cell) for cell in notebook.cells[: index + 1])
 
 
-def _judge(notebook: NotebookNode | None, failure: tuple[str, str] | None, started: list[int]) -> Failure | None:
+def _judge(notebook: NotebookNode | None, failure: tuple[str, str] | None, started: list[int]) -> StepError | None:
     if notebook is None:
-        return Failure(*(failure or ("NotStarted", "the notebook did not start.")), cell=None)
+        return _error(*(failure or ("NotStarted", "the notebook did not start.")), cell=None)
     if failure is not None:
-        return Failure(*failure, cell=_place(notebook, started[-1]) if started else None)
+        return _error(*failure, cell=_place(notebook, started[-1]) if started else None)
     # `sys.exit()` ends a notebook without an error and leaves the cells after it unrun.
     open_cells = [index for index, cell in enumerate(notebook.cells) if _runs(cell) and not _completed(cell)]
     if not open_cells:
         return None
     ended = _place(notebook, open_cells[0])
     left = f" and left {len(open_cells) - 1} more cells unrun" if len(open_cells) > 1 else ""
-    return Failure("Incomplete", f"the notebook ended in this cell{left}; every cell must complete.", ended)
+    return _error("Incomplete", f"the notebook ended in this cell{left}; every cell must complete.", ended)
+
+
+def _error(name: str, message: str, cell: FailedCell | None) -> StepError:
+    return StepError(cell=cell, name=name, message=message, notebook=None)
 
 
 def _runs(cell: NotebookNode) -> bool:

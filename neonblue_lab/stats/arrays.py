@@ -91,6 +91,6 @@ class Groups:
         counted = weights != 0
         reference = np.zeros(self.size)
         reference[self.index[counted]] = values[counted]
-        distance = np.where(counted, values - reference[self.index], 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
+            distance = np.where(counted, values - reference[self.index], 0.0)
             return reference + self.total(weights * distance) / self.total(weights)

@@ -24,7 +24,9 @@ class ChiSquaredTest:
 
     @classmethod
     def of(cls, statistic: Floats, df: Floats) -> "ChiSquaredTest":
-        """The test of the given statistics: all NaN where df is below 1 or the statistic is NaN."""
-        nothing = (df < 1) | np.isnan(statistic)
+        """The test of the given statistics: all NaN where df is below 1 or the statistic is NaN, and p = 0 where it is
+        infinite, which nothing but the impossible is."""
+        impossible = np.isinf(statistic)
+        nothing = np.isnan(statistic) | ((df < 1) & ~impossible)
         statistic, df = np.where(nothing, np.nan, statistic), np.where(nothing, np.nan, df)
-        return cls(statistic, df, chi_squared_tail(statistic, df))
+        return cls(statistic, df, np.where(impossible, 0.0, chi_squared_tail(statistic, df)))

@@ -61,9 +61,9 @@ def combine(moments: Moments, groups: ArrayLike, n_groups: int | None = None) ->
     n, mean, variance = parts.rows(n=moments.n, mean=moments.mean, variance=moments.variance)
     total = parts.total(n)
     common = parts.weighted_mean(n, mean)
-    within = np.where(n > 1, (n - 1) * variance, 0.0)
-    between = np.where(n > 0, n * (mean - common[parts.index]) ** 2, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
+        within = np.where(n > 1, (n - 1) * variance, 0.0)
+        between = np.where(n > 0, n * (mean - common[parts.index]) ** 2, 0.0)
         spread = parts.total(within + between) / (total - 1)
     return Moments(total, common, np.where(total > 1, spread, np.nan))
 

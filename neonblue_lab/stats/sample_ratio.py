@@ -33,8 +33,8 @@ def sample_ratio(
 
     Returns:
         A `ChiSquaredTest`, df = variants with an allocation - 1. NaN for an experiment with fewer than two such
-        variants, without units, or with a number that is not known. Units in a variant that should get none are an
-        infinite statistic and p = 0.
+        variants, without units, or with a number that is not known. Units in a variant that should get none cannot be
+        chance: an infinite statistic and p = 0, however many variants have an allocation.
 
     Raises:
         BadInput: a count or an allocation is negative or infinite, an index is not valid, or lengths disagree.
@@ -83,7 +83,7 @@ def sample_ratio_exact(observed: ArrayLike, n: ArrayLike, share: ArrayLike = 0.5
     share = np.where(below, share, 1 - share)
     bound = binomial_log_probability(few, n, share) + _EQUALLY_LIKELY
     likely, far = np.ceil(n * share) - 1, n + 1
-    for _ in range(int(np.nanmax(n, initial=0)).bit_length() + 1):
+    for _ in range(int(np.max(n, initial=0, where=~np.isnan(n))).bit_length() + 1):
         middle = np.floor((likely + far) / 2)
         rare = binomial_log_probability(np.minimum(middle, n), n, share) <= bound
         far = np.where(rare, middle, far)

@@ -138,8 +138,8 @@ def two_proportions(
     """Test of two proportions: Wald's, with unpooled variances p (1 - p) / n and Welch's degrees of freedom.
 
     Unpooled, so that the p-value and the interval of the difference agree; the pooled test (`homogeneity`, for any
-    number of arms) gives 0.03169 where this one gives 0.03168, for 10 % against 10.93 % of 10,000 units each. Student's
-    t instead of the normal makes hardly a difference there and keeps the level of small tests: enumerated for 0.2 in both
+    number of arms) gives 0.03169 where this one gives 0.03168, for 10 % against 10.93 % of 10,000 units each.
+    Student's t hardly differs from the normal there, and keeps the level of small tests: enumerated for 0.2 in both
     arms of 30, a test at 0.05 rejects 0.050 with it and 0.060 without. It is most liberal where arms are small and
     uneven: 0.060 for 0.1 in arms of 100 and 400.
 

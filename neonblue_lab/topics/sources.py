@@ -14,7 +14,7 @@ def open_source(location: str, *, topics: Iterable[str] | None = None, batch_rec
 
     Args:
         location: the folder of an archive, or `kafka://host:port[,host:port...]`.
-        topics: the only topics to open; all when not given.
+        topics: those that will be read, all when not given: each must be there, and a cluster is asked about no other.
         batch_records: the most records of a batch.
 
     Raises:
@@ -33,4 +33,7 @@ def open_source(location: str, *, topics: Iterable[str] | None = None, batch_rec
         )
     from neonblue_lab.topics.archive import ArchiveSource
 
-    return ArchiveSource(Path(location).expanduser(), batch_records=batch_records)
+    archive = ArchiveSource(Path(location).expanduser(), batch_records=batch_records)
+    for topic in topics or ():
+        archive.end_offsets(topic)
+    return archive

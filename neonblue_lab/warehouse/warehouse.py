@@ -45,6 +45,10 @@ class Warehouse:
         """Table -> pinned version."""
         return {name: pin.version for name, pin in self.pins.items()}
 
+    def is_newest(self) -> bool:
+        """Whether nothing has been written to the pinned tables since."""
+        return self.versions == {name: version for name, version in self._lake.versions().items() if name in DERIVED}
+
     @property
     def data_version(self) -> str:
         """The pinned versions as one text, such as `events@12,experiments@3`; `parse_data_version` reads it back."""

@@ -29,7 +29,7 @@ class Importer:
     cleaning: str | None = None
 
     def batches(self, file: Path, *, clean: bool = False) -> Iterator[RecordBatch]:
-        """The records of `file`, offsets from 0. Raises BadInput for a wrong file, or when there is nothing to clean."""
+        """The records of `file`, offsets from 0. Raises BadInput for a wrong file or where nothing can be cleaned."""
         if self.cleaning is None:
             if clean:
                 raise BadInput("This source has no cleaning: import it without --clean.")

@@ -51,9 +51,8 @@ class KafkaSource:
             if missing := wanted - there:
                 raise NotFound(f"{url} has no topic {_names(missing)}; it has: {_names(there) or 'none'}.")
             partitions = [TopicPartition(topic, p) for topic in wanted for p in consumer.partitions_for_topic(topic)]
-            self._ends: dict[str, dict[int, int]] = {topic: {} for topic in sorted(wanted)}
-            for (topic, partition), end in sorted(consumer.end_offsets(partitions, timeout_ms=ANSWER_MS).items()):
-                self._ends[topic][partition] = end
+            self._beginnings = _by_topic(wanted, consumer.beginning_offsets(partitions, timeout_ms=ANSWER_MS))
+            self._ends = _by_topic(wanted, consumer.end_offsets(partitions, timeout_ms=ANSWER_MS))
 
     @property
     def name(self) -> str:
@@ -63,11 +62,13 @@ class KafkaSource:
         """The topics it holds, sorted."""
         return list(self._ends)
 
+    def beginning_offsets(self, topic: str) -> dict[int, int]:
+        """Partition -> the first offset that the cluster still had when the source was opened."""
+        return dict(self._opened(topic, self._beginnings))
+
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Partition -> one past the last committed offset, as of opening."""
-        if topic not in self._ends:
-            raise NotFound(f"{self._url} was not opened for topic {topic!r}; it was for: {_names(self._ends)}.")
-        return dict(self._ends[topic])
+        return dict(self._opened(topic, self._ends))
 
     def read(self, starts: Mapping[str, Offsets]) -> Iterator[RecordBatch]:
         """Yield the records of the topics in `starts` from the given offsets to the ends, one topic after the other.
@@ -84,6 +85,11 @@ class KafkaSource:
         with reaching(self._url), self._connect() as consumer:
             for topic, offsets in starts.items():
                 yield from self._read_topic(consumer, topic, offsets, ends[topic])
+
+    def _opened(self, topic: str, offsets: Mapping[str, Offsets]) -> Offsets:
+        if topic not in offsets:
+            raise NotFound(f"{self._url} was not opened for topic {topic!r}; it was for: {_names(offsets)}.")
+        return offsets[topic]
 
     def _connect(self) -> KafkaConsumer:
         return KafkaConsumer(
@@ -175,6 +181,13 @@ def _frame(records: list[ConsumerRecord]) -> pl.DataFrame:
         },
         schema=RECORD_SCHEMA,
     )
+
+
+def _by_topic(topics: Iterable[str], offsets: Mapping[TopicPartition, int]) -> dict[str, dict[int, int]]:
+    grouped: dict[str, dict[int, int]] = {topic: {} for topic in sorted(topics)}
+    for (topic, partition), offset in sorted(offsets.items()):
+        grouped[topic][partition] = offset
+    return grouped
 
 
 def _names(topics: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -217,6 +218,7 @@ def test_only_committed_transactions_are_seen(url: str, kafka: Any, topic: str, 
 def test_deleted_records_are_never_a_silent_gap(url: str, filled: str, admin: KafkaAdminClient) -> None:
     admin.delete_records({TopicPartition(filled, 1): 6}, partition_leader_id=1)
     source = KafkaSource(url, [filled])
+    assert source.beginning_offsets(filled) == {0: 0, 1: 6, 2: 0}
 
     with pytest.raises(Conflict, match=rf"{filled}-1 from offset 4, but its first record is at 6"):
         collect(source, {filled: {1: 4}})
@@ -312,6 +314,17 @@ def test_open_source_tells_a_cluster_from_a_folder(url: str, filled: str) -> Non
     source = open_source(url, topics=[filled], batch_records=7)
     assert source.name == url
     assert [batch.frame.height for batch in source.read({filled: {}})] == [7, 7, 7, 7, 2]
+
+
+def test_open_source_opens_an_archive_folder(tmp_path: Path) -> None:
+    (tmp_path / "clicks").mkdir()
+    (tmp_path / "clicks" / "all.ndjson").write_bytes(b"one\ntwo\n")
+
+    source = open_source(str(tmp_path), topics=["clicks"])
+
+    assert source.end_offsets("clicks") == {0: 2}
+    with pytest.raises(NotFound, match="nowhere"):
+        open_source(str(tmp_path), topics=["nowhere"])
 
 
 @pytest.mark.parametrize("location", ["kafka://", "kafka://host", "kafka://host:1/topic", "kafka://a:1,,b:2"])

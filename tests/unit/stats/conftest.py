@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 REFERENCE = Path(os.environ.get("NEONBLUE_REFERENCE", CHECKOUT.parent / "shared" / "reference"))
-
-# How long an example takes on a busy machine is no promise of the code's.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

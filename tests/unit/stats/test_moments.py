@@ -69,6 +69,9 @@ class TestCombine:
     def test_what_is_not_known_stays_not_known(self):
         parts = Moments([5, 5, 5, 5, np.nan, 5], [1, 1, np.nan, 1, 1, 1], [1, np.nan, 1, 1, 1, 1])
         found = combine(parts, [0, 0, 1, 1, 2, 2])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.isnan(combine(Moments(5, [1, np.inf], 1), [0, 0]).variance[0])
         np.testing.assert_array_equal(found.n, [10, 10, np.nan])
         np.testing.assert_array_equal(found.mean, [1, np.nan, np.nan])
         assert np.isnan(found.variance).all()

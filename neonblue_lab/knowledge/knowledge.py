@@ -1,0 +1,70 @@
+"""What the lab knows of past experiments: publishing the index, and asking it."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from neonblue_lab.artifacts import Artifact, ArtifactStore
+from neonblue_lab.artifacts.served import Served
+from neonblue_lab.knowledge.embedding import CachedEmbedder, Embedder
+from neonblue_lab.knowledge.filters import Filters
+from neonblue_lab.knowledge.index import NAME, ExperimentIndex, SearchHit, build_index
+from neonblue_lab.knowledge.minilm import MiniLM
+from neonblue_lab.knowledge.vector_cache import VectorCache
+from neonblue_lab.lake.lake import Lake
+
+
+class Knowledge:
+    """Search by meaning over the experiments of the promoted index."""
+
+    def __init__(self, store: ArtifactStore, lake: Lake) -> None:
+        self._store = store
+        self._lake = lake
+        self._served = Served(
+            store, NAME, lambda artifact: ExperimentIndex.open(artifact, self._model), made_by="30_experiment_knowledge"
+        )
+
+    @cached_property
+    def _model(self) -> MiniLM:
+        return MiniLM()
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The text embedder, with the vectors of texts that it has seen kept in the lake."""
+        return CachedEmbedder(self._model, VectorCache(self._lake))
+
+    @property
+    def artifact(self) -> Artifact:
+        """The index in use. Raises NotFound where none was promoted yet."""
+        return self._served.get()[0]
+
+    def publish(self, documents: pl.DataFrame, *, data_versions: Mapping[str, int], promote: bool = True) -> Artifact:
+        """Embed and index documents (`Experiments.documents`), and make the index the champion.
+
+        Raises:
+            BadInput: no documents, or other columns.
+        """
+        artifact = build_index(self._store, documents, self.embedder, data_versions=data_versions)
+        return self._store.promote(artifact.name, artifact.version) if promote else artifact
+
+    def search(self, text: str, *, limit: int = 10, filters: Filters | None = None) -> list[SearchHit]:
+        """The experiments nearest in meaning to a text; see `ExperimentIndex.search`."""
+        return self._served.get()[1].search(text, limit=limit, where=filters)
+
+    def similar(self, experiment_id: str, *, limit: int = 10, filters: Filters | None = None) -> list[SearchHit]:
+        """The other experiments nearest in meaning to one; see `ExperimentIndex.similar`."""
+        return self._served.get()[1].similar(experiment_id, limit=limit, where=filters)
+
+    def plane(self, documents: pl.DataFrame) -> pl.DataFrame:
+        """Documents as points of a plane: the first two principal components of their vectors.
+
+        Returns:
+            `documents` with the columns x and y, which together keep as much of the vectors' variance as two numbers can.
+        """
+        vectors = self.embedder.embed(documents["document"].to_list()).astype(np.float64)
+        vectors -= vectors.mean(axis=0)
+        __, axes = np.linalg.eigh(vectors.T @ vectors)
+        points = vectors @ axes[:, ::-1][:, :2]
+        return documents.with_columns(x=points[:, 0], y=points[:, 1])

@@ -1,0 +1,163 @@
+"""The one object that an analyst, a notebook, a pipeline step and a tool all use."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from neonblue_lab.settings import RECORD_MIME, Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from neonblue_lab.artifacts import ArtifactStore
+    from neonblue_lab.insights.experiments import Experiments
+    from neonblue_lab.knowledge.knowledge import Knowledge
+    from neonblue_lab.lake.ingest import ReplayReport, TopicProgress
+    from neonblue_lab.lake.lake import Lake
+    from neonblue_lab.metrics.definitions import Metric
+    from neonblue_lab.models.models import Models
+    from neonblue_lab.warehouse.warehouse import Warehouse
+
+
+class Lab:
+    """A workbench folder, opened.
+
+    The parts are made when they are first asked for. What is read is pinned: until `refresh()`, every answer comes from the
+    same version of the data.
+    """
+
+    def __init__(self, settings: Settings, *, data_version: str | None = None) -> None:
+        self.settings = settings
+        self._data_version = data_version
+        self._pinned: tuple[Warehouse, Experiments] | None = None
+        self._lock = RLock()
+
+    @classmethod
+    def open(cls, home: str | os.PathLike[str] | None = None, *, data_version: str | None = None) -> "Lab":
+        """Open the lab of a data folder.
+
+        Args:
+            home: the folder; NEONBLUE_HOME or `data/` of the checkout unless given.
+            data_version: what to read, such as `events@12,experiments@3` (every answer and artifact names its own); the
+                newest unless given.
+
+        Raises:
+            BadInput: `home` is a file.
+        """
+        return cls(Settings.find(home), data_version=data_version)
+
+    @cached_property
+    def lake(self) -> "Lake":
+        """Raw records and derived tables."""
+        from neonblue_lab.lake.lake import Lake
+
+        return Lake(self.settings.lake)
+
+    @cached_property
+    def metrics(self) -> "dict[str, Metric]":
+        """Metric definitions by name, from `metrics.yaml`."""
+        from neonblue_lab.metrics.definitions import load_metrics
+
+        return load_metrics(self.settings.metrics_file)
+
+    @cached_property
+    def artifacts(self) -> "ArtifactStore":
+        """Versioned artifacts."""
+        from neonblue_lab.artifacts import ArtifactStore
+
+        return ArtifactStore(self.settings.artifacts)
+
+    @property
+    def warehouse(self) -> "Warehouse":
+        """SQL over the pinned data."""
+        return self._pin()[0]
+
+    @property
+    def experiments(self) -> "Experiments":
+        """Scorecards and readouts of the pinned data."""
+        return self._pin()[1]
+
+    @cached_property
+    def knowledge(self) -> "Knowledge":
+        """Search over past experiments."""
+        from neonblue_lab.knowledge.knowledge import Knowledge
+
+        return Knowledge(self.artifacts, self.lake)
+
+    @cached_property
+    def models(self) -> "Models":
+        """Event classifier and trends."""
+        from neonblue_lab.models.models import Models
+
+        return Models(self.artifacts, lambda: self.warehouse)
+
+    def _pin(self) -> "tuple[Warehouse, Experiments]":
+        from neonblue_lab.insights.experiments import Experiments
+        from neonblue_lab.warehouse.warehouse import Warehouse, parse_data_version
+
+        with self._lock:
+            if self._pinned is None:
+                versions = None if self._data_version is None else parse_data_version(self._data_version)
+                warehouse = Warehouse(self.lake, versions)
+                self._pinned = warehouse, Experiments(warehouse, self.metrics)
+            return self._pinned
+
+    def refresh(self) -> bool:
+        """Pin the newest version of the data, unless this lab was opened at a stated one. Returns whether it changed."""
+        if self._data_version is not None:
+            return False
+        with self._lock:
+            if self._pinned is not None and self._pinned[0].is_newest():
+                return False
+            self._pinned = None
+            return True
+
+    def replay(
+        self,
+        source: str,
+        topics: Sequence[str] | None = None,
+        *,
+        on_progress: "Callable[[str, TopicProgress], None] | None" = None,
+    ) -> "ReplayReport":
+        """Bring the lake up to the ends of a source's topics, exactly once, and pin the newest data.
+
+        Args:
+            source: an archive folder, or kafka://host:port.
+            topics: which; all of the source's unless given.
+            on_progress: see `lake.ingest.replay`.
+
+        Raises:
+            BadInput, NotFound, Unavailable: the source cannot be read as asked.
+            Conflict: the source is another log than the one that the lake was filled from.
+        """
+        from neonblue_lab.lake.ingest import replay
+        from neonblue_lab.topics.sources import open_source
+
+        report = replay(self.lake, open_source(source, topics=topics), topics, on_progress=on_progress)
+        self.refresh()
+        return report
+
+    def dead_letters(self, *, topic: str | None = None, limit: int | None = None) -> "pl.DataFrame":
+        """Records that are no events, with the reason, the latest first."""
+        return self.warehouse.sql(
+            """SELECT * FROM dead_letters WHERE $1 IS NULL OR topic = $1
+               ORDER BY failed_at DESC, topic, partition, "offset" LIMIT $2""",
+            [topic, limit],
+        )
+
+    def record(self, **values: Any) -> None:
+        """Record what a notebook learned: shown under the cell, and kept in the run's `run.json` when a pipeline runs it.
+
+        Raises:
+            TypeError: a value has no JSON form.
+        """
+        import json
+
+        import orjson
+        from IPython.display import display
+
+        document = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
+        text = "\n".join(f"{name}: {json.dumps(value)}" for name, value in document.items())
+        display({RECORD_MIME: document, "text/plain": text}, raw=True)

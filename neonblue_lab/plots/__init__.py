@@ -1,0 +1,22 @@
+"""Charts that a person learns from, in one look: Polars frames in, Altair charts out."""
+
+from neonblue_lab.plots.classifier import confusion_chart, reliability_chart
+from neonblue_lab.plots.experiments import lift_chart, p_value_histogram, sample_ratio_chart
+from neonblue_lab.plots.neighbours import neighbours_map
+from neonblue_lab.plots.theme import use_theme
+from neonblue_lab.plots.topics import dead_letter_chart, records_chart
+from neonblue_lab.plots.trend import backtest_chart, forecast_chart
+
+__all__ = [
+    "backtest_chart",
+    "confusion_chart",
+    "dead_letter_chart",
+    "forecast_chart",
+    "lift_chart",
+    "neighbours_map",
+    "p_value_histogram",
+    "records_chart",
+    "reliability_chart",
+    "sample_ratio_chart",
+    "use_theme",
+]

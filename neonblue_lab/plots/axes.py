@@ -1,0 +1,38 @@
+"""Axes that read the same in every chart: counts, percentages and UTC time."""
+
+import polars as pl
+from altair import Axis, TimeInterval, TimeIntervalStep, Undefined
+
+_DAYS_OF_MONTH_TICKS = 200
+
+
+def counts() -> Axis:
+    """0, 500, 1.5k, 2M."""
+    return Axis(tickCount=6, tickMinStep=1, labelExpr="datum.value == 0 ? '0' : format(datum.value, '~s')")
+
+
+def percent(*, ticks: int = 5) -> Axis:
+    """0%, 25%, ..."""
+    return Axis(format=".0%", tickCount=ticks)
+
+
+def time(times: pl.Series) -> Axis:
+    """Days or, for long spans, months, of a UTC scale; the year stands below the first label and below each January.
+
+    Args:
+        times: what the axis shows; decides how fine its labels are.
+    """
+    first, last = times.min(), times.max()
+    days = (last - first).total_seconds() / 86_400  # type: ignore[operator, union-attr]
+    if days > _DAYS_OF_MONTH_TICKS:
+        step = next((months for months in (1, 2, 3, 6) if days / 30.4 / months <= 9), 12)
+        label, ticks = "%b", TimeIntervalStep(interval=TimeInterval("month"), step=step)
+    else:
+        label, ticks = ("%-d %b" if days > 2 else "%-d %b %H:%M"), 8
+    year = "datum.index == 0 || utcdayofyear(datum.value) == 1 ? utcFormat(datum.value, '%Y') : ''"
+    return Axis(
+        grid=False,
+        tickCount=ticks if ticks else Undefined,
+        labelExpr=f"[utcFormat(datum.value, '{label}'), {year}]",
+        labelOverlap="greedy",
+    )

@@ -1,0 +1,115 @@
+"""Charts of a trend model: its forecast with the history, and its errors beside those of a naive forecast."""
+
+import altair as alt
+import polars as pl
+
+from neonblue_lab.plots import frames
+from neonblue_lab.plots.theme import BLUE, CATEGORIES, CONTEXT, INK, MUTED, WIDTH, entitled, use_theme
+
+_OBSERVED, _FORECAST = "observed", "forecast"
+
+
+def forecast_chart(
+    history: pl.DataFrame, forecast: pl.DataFrame, *, title: str, value: str = "Value", coverage: float = 0.95
+) -> alt.LayerChart:
+    """A series and its forecast with the interval in which it is expected to lie.
+
+    Args:
+        history: columns timestamp, value.
+        forecast: columns timestamp, mean, low, high.
+        title: what the series is, in words.
+        value: title of the value axis, with its unit.
+        coverage: share of future values that the interval is meant to hold.
+
+    Raises:
+        BadInput: one of the frames has no rows, or lacks a column.
+    """
+    use_theme()
+    seen_columns: dict[str, frames.Kind] = {"timestamp": "time", "value": "number"}
+    ahead_columns: dict[str, frames.Kind] = {"timestamp": "time", "mean": "number", "low": "number", "high": "number"}
+    name = "forecast_chart"
+    seen = frames.drop_incomplete(frames.take(history, name, seen_columns), name, list(seen_columns)).sort("timestamp")
+    ahead = frames.drop_incomplete(frames.take(forecast, name, ahead_columns), name, list(ahead_columns))
+    # The band opens from the last value seen, which is known.
+    last = seen.tail(1).select("timestamp", mean="value", low="value", high="value")
+    fan = pl.concat([last, ahead.filter(pl.col("timestamp") > last["timestamp"][0])]).sort("timestamp")
+    now = last["timestamp"][0]
+
+    x = alt.X("timestamp:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(grid=False, tickCount=8))
+    y = {"title": value, "scale": alt.Scale(zero=False), "axis": alt.Axis(format="~s", tickCount=6)}
+    colour = alt.Color("series:N", scale=alt.Scale(domain=[_OBSERVED, _FORECAST], range=[INK, BLUE]))
+    band = alt.Chart(fan).mark_area(color=BLUE, opacity=0.18).encode(x=x, y=alt.Y("low:Q", **y), y2="high:Q")
+    border = alt.Chart(last).mark_rule(strokeDash=[2, 3], color=MUTED).encode(x=x)
+    observed = (
+        alt.Chart(seen.with_columns(series=pl.lit(_OBSERVED)))
+        .mark_line(strokeWidth=1.6, point=len(seen) == 1)
+        .encode(x=x, y=alt.Y("value:Q", **y), color=colour)
+    )
+    middle = (
+        alt.Chart(fan.with_columns(series=pl.lit(_FORECAST))).mark_line().encode(x=x, y=alt.Y("mean:Q", **y), color=colour)
+    )
+    chart = alt.layer(band, border, observed, middle).properties(width=WIDTH, height=300)
+    subtitle = (
+        f"{len(seen):,} values up to {now:%d %b %Y}, then {len(ahead):,} ahead. "
+        f"The band is meant to hold {coverage:.0%} of what comes."
+    )
+    return entitled(chart, title, subtitle)
+
+
+def backtest_chart(
+    frame: pl.DataFrame, *, error: str = "Mean absolute error", step: str = "steps ahead"
+) -> alt.LayerChart:
+    """Errors of forecasters by how far they looked ahead; naive ones are grey and dashed.
+
+    Args:
+        frame: columns horizon (steps ahead, from 1), model, error. A model whose name holds "naive" is a baseline.
+        error: title of the error axis, with its unit.
+        step: title of the horizon axis.
+
+    Raises:
+        BadInput: no rows, or a column is missing.
+    """
+    use_theme()
+    columns: dict[str, frames.Kind] = {"horizon": "number", "model": "text", "error": "number"}
+    rows = frames.drop_incomplete(frames.take(frame, "backtest_chart", columns), "backtest_chart", list(columns))
+    rows = rows.sort("horizon").with_columns(
+        baseline=pl.col("model").str.to_lowercase().str.contains("naive", literal=True)
+    )
+    models = rows.group_by("model", "baseline").agg(pl.col("error").mean()).sort("baseline", "error", "model")
+    names = models["model"].to_list()
+    learned = names[: int((~models["baseline"]).sum())]
+    colours = [CATEGORIES[i % len(CATEGORIES)] for i in range(len(learned))] + [CONTEXT] * (len(names) - len(learned))
+    furthest = float(rows["horizon"].max())  # type: ignore[arg-type]
+    x = alt.X(
+        "horizon:Q",
+        title=f"Horizon ({step})",
+        scale=alt.Scale(domain=[min(1.0, float(rows["horizon"].min())), max(furthest, 2.0)]),  # type: ignore[arg-type]
+        axis=alt.Axis(grid=False, format="d", tickMinStep=1),
+    )
+    base = alt.Chart(rows).encode(
+        x=x,
+        y=alt.Y("error:Q", title=error, scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=6)),
+        color=alt.Color("model:N", scale=alt.Scale(domain=names, range=colours)),
+    )
+    lines = base.mark_line().encode(
+        strokeDash=alt.StrokeDash("baseline:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 4]]), legend=None)
+    )
+    chart = (lines + base.mark_point(size=45)).properties(width=WIDTH - 100, height=300)
+    return entitled(chart, "Does the model forecast better than a naive one?", _verdict(models), width=WIDTH)
+
+
+def _verdict(models: pl.DataFrame) -> str:
+    """Mean errors of the best model and of the best baseline (columns model, baseline, error) in a sentence."""
+    learned, naive = models.filter(~pl.col("baseline")), models.filter("baseline")
+    if learned.is_empty() or naive.is_empty():
+        best = models.sort("error").row(0, named=True)
+        return f"Back-test on past forecasts. Least mean error: {best['model']}, {best['error']:,.3g}."
+    model, baseline = learned.row(0, named=True), naive.row(0, named=True)
+    if baseline["error"] == 0:
+        return f"Back-test on past forecasts. {baseline['model']} makes no error; {model['model']} {model['error']:,.3g}."
+    change = model["error"] / baseline["error"] - 1
+    less = "less" if change < 0 else "more"
+    return (
+        f"Back-test on past forecasts, mean over horizons: {model['model']} errs {abs(change):.0%} {less} than "
+        f"{baseline['model']} ({model['error']:,.3g} against {baseline['error']:,.3g})."
+    )

@@ -1,0 +1,1 @@
+"""The lab served to MCP clients: typed, read-only tools and resources, each a function of `Lab`."""

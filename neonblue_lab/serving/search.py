@@ -1,0 +1,70 @@
+"""The tool that finds experiments by meaning."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from neonblue_lab.knowledge.filters import FACTS
+from neonblue_lab.lab import Lab
+from neonblue_lab.serving.answer import Answer, ArtifactUsed
+from neonblue_lab.serving.neighbours import Neighbour, called, neighbour, outcomes
+
+SIMILAR = 3
+WEAK = 0.25
+"""A best score below this is said to be no close match. Unrelated texts mostly score below it, related ones above."""
+
+
+class SearchAnswer(Answer):
+    """Experiments found by the meaning of their texts."""
+
+    search_results: list[Neighbour] = Field(description="The nearest first.")
+    interpretation: str = Field(description="How the query was understood, and how well it was met.")
+    similar_experiments: list[Neighbour] = Field(
+        description="Experiments near the first result that are not among the results."
+    )
+    recommendations: list[str]
+
+
+def semantic_experiment_search(
+    lab: Lab,
+    query: Annotated[str, Field(description="What to look for, in words.")],
+    filters: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Conditions that each result meets: field -> value, or field -> {'>=': low, '<=': high} for numbers "
+            f"and times. Fields: {', '.join(FACTS)}. `outcome` is win, loss, flat or unknown; a lift of 0.2 is +20 %."
+        ),
+    ] = None,
+    limit: Annotated[int, Field(ge=1, le=100, description="At most so many results.")] = 10,
+) -> SearchAnswer:
+    """Find past experiments by meaning, with what they tested and what came of them."""
+    hits = [neighbour(hit) for hit in lab.knowledge.search(query, limit=limit, filters=filters)]
+    near = lab.knowledge.similar(hits[0].experiment_id, limit=limit + SIMILAR) if hits else []
+    found = {hit.experiment_id for hit in hits}
+    return SearchAnswer(
+        data_version=lab.warehouse.data_version,
+        artifacts=[ArtifactUsed.of(lab.knowledge.artifact)],
+        search_results=hits,
+        interpretation=_interpretation(query, filters, hits),
+        similar_experiments=[neighbour(hit) for hit in near if hit.experiment_id not in found][:SIMILAR],
+        recommendations=_recommendations(hits, filters),
+    )
+
+
+def _interpretation(query: str, filters: dict[str, Any] | None, hits: list[Neighbour]) -> str:
+    read = f"Experiments whose texts mean something near {query!r}"
+    if filters:
+        read += " and " + ", ".join(f"{field} {wanted}" for field, wanted in filters.items())
+    if not hits:
+        return f"{read}: none."
+    close = f"the nearest is {called(hits[0])} at {hits[0].score:.2f}"
+    return f"{read}: {close}" + (", which is no close match." if hits[0].score < WEAK else ".")
+
+
+def _recommendations(hits: list[Neighbour], filters: dict[str, Any] | None) -> list[str]:
+    if not hits:
+        return ["Loosen the filters: no indexed experiment meets them." if filters else "Build the index on more experiments."]
+    advice = outcomes(hits)
+    if hits[0].score < WEAK:
+        advice.append("Say the query in other words, or look through list_experiments: nothing indexed is close to it.")
+    return [*advice, f"Read the numbers of {hits[0].experiment_id} with analyze_experiment_performance."]

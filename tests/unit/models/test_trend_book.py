@@ -1,0 +1,122 @@
+"""Many trends in one artifact: what is loaded forecasts the very same numbers, and what is not there is named."""
+
+import subprocess
+import sys
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from neonblue_lab.artifacts import ArtifactStore
+from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.models import trend_book
+from neonblue_lab.models.trend_book import fit_book
+
+
+def _rows(experiment, metric, values, step=1):
+    days = [date(2026, 1, 5) + timedelta(days=step * i) for i in range(len(values))]
+    return pl.DataFrame({"timestamp": days, "value": values}).select(
+        pl.lit(experiment).alias("experiment_id"),
+        pl.lit(metric).alias("metric"),
+        "timestamp",
+        pl.col("value").cast(float),
+    )
+
+
+@pytest.fixture(scope="module")
+def series():
+    rng = np.random.default_rng(1)
+    wave = 1 + 0.3 * np.sin(np.arange(80) * 2 * np.pi / 7)
+    return pl.concat(
+        [
+            _rows("checkout", "conversions", rng.poisson(40 * wave)),
+            _rows("checkout", "revenue", 900 * wave * np.exp(rng.normal(0, 0.1, 80))),
+            _rows("pricing", "balance", rng.normal(-5, 3, 45)),
+            _rows("search", "clicks", rng.poisson(300, 40), step=7),
+            _rows("onboarding", "sign_ups", [3, 5, 4, 6]),
+            _rows("onboarding", "conversions", [1, 2]),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def book(series):
+    return fit_book(series)
+
+
+def test_a_loaded_book_forecasts_exactly_the_same_numbers(book, tmp_path):
+    store = ArtifactStore(tmp_path)
+    artifact = trend_book.publish(store, book, data_versions={"metric_totals": 4})
+    loaded = trend_book.load(store.get("metric_trends", "latest"))
+    assert set(loaded.models) == set(book.models)
+    for key, model in book.models.items():
+        again = loaded.get(*key)
+        steps = min(20, model.horizon)
+        assert again.forecast(steps).equals(model.forecast(steps))
+        assert again.series.frame.equals(model.series.frame)
+        assert again.backtest.equals(model.backtest)
+        assert (again.metrics, again.note, again.season) == (model.metrics, model.note, model.season)
+    assert loaded.summary.equals(book.summary)
+    assert loaded.skipped.equals(book.skipped)
+    assert artifact.manifest.metrics == pytest.approx(book.metrics)
+
+
+def test_serving_a_forecast_imports_no_statsmodels(book, tmp_path):
+    trend_book.publish(ArtifactStore(tmp_path), book, data_versions={})
+    code = (
+        "import sys; from pathlib import Path; from neonblue_lab.artifacts import ArtifactStore;"
+        "from neonblue_lab.models import trend_book;"
+        f"book = trend_book.load(ArtifactStore(Path({str(tmp_path)!r})).get('metric_trends', 'latest'));"
+        "assert book.forecast('checkout', 'revenue', days=7).height == 7;"
+        "assert not {'statsmodels', 'sklearn', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_days_become_steps_of_the_series(book):
+    assert book.forecast("checkout", "conversions", days=10).height == 10
+    weeks = book.forecast("search", "clicks", days=10)
+    assert weeks["timestamp"].diff().drop_nulls().to_list() == [timedelta(days=7)]
+
+
+def test_a_series_that_cannot_be_fitted_is_skipped_with_its_reason(book):
+    assert book.skipped.select("experiment_id", "metric").rows() == [("onboarding", "conversions")]
+    with pytest.raises(NotFound, match="needs at least 3"):
+        book.get("onboarding", "conversions")
+
+
+def test_what_is_not_there_is_answered_with_what_is(book):
+    with pytest.raises(NotFound, match=r"It has: conversions, revenue\."):
+        book.get("checkout", "latency")
+    with pytest.raises(NotFound, match=r"There are 5: checkout conversions, .*search clicks"):
+        book.get("banner", "conversions")
+
+
+def test_the_list_of_what_is_there_stays_short():
+    book = fit_book(pl.concat(_rows(f"experiment {i}", "clicks", [1, 2, 3]) for i in range(25)))
+    with pytest.raises(NotFound, match="and 15 more") as raised:
+        book.get("banner", "clicks")
+    assert len(str(raised.value)) < 400
+
+
+def test_the_card_states_what_was_measured(book, tmp_path):
+    card = trend_book.publish(ArtifactStore(tmp_path), book, data_versions={}).card
+    assert "5 series of 4 to 80 values; 1 more were skipped" in card
+    assert f"| MASE | {book.metrics['mase']:.3f} | {book.metrics['naive_mase']:.3f} |" in card
+    assert "1 series were too short" in card
+    assert "When not to believe it" in card
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.drop("metric"), "metric missing"),
+        (lambda rows: rows.head(0), "No series"),
+        (lambda rows: rows.head(2), "No series .* at least 3"),
+        (lambda rows: rows.with_columns(metric=pl.lit(None, pl.String)), "null"),
+    ],
+)
+def test_input_without_a_trend_is_refused(series, change, message):
+    with pytest.raises(BadInput, match=message):
+        fit_book(change(series))
