@@ -224,10 +224,8 @@ def scorecard(
     card = _lab(home).experiments.scorecard(metrics=metric, alpha=alpha)
     if as_json:
         _print_json(card.to_dict())
-        return
-    from neonblue_lab.insights.summary import summarise
-
-    print(summarise(card))
+    else:
+        print(card)
 
 
 @app.command()
@@ -239,10 +237,7 @@ def analyze(
 ) -> None:
     """One experiment: a verdict, its reasons and the numbers."""
     readout = _lab(home).experiments.analyze(experiment, alpha=alpha)
-    lines = [f"{readout.experiment_id}  {readout.name or ''}", f"Verdict: {readout.verdict}"]
-    lines += [f"  {reason}" for reason in readout.reasons]
-    lines += [f"Next: {advice}" for advice in readout.recommendations]
-    _answer(readout.model_dump(mode="json"), as_json, "\n".join(lines))
+    _answer(readout.model_dump(mode="json"), as_json, str(readout))
 
 
 @app.command()

@@ -116,7 +116,7 @@ class Lab:
 
     def replay(
         self,
-        source: str,
+        source: str = "",
         topics: Sequence[str] | None = None,
         *,
         on_progress: "Callable[[str, TopicProgress], None] | None" = None,
@@ -124,7 +124,8 @@ class Lab:
         """Bring the lake up to the ends of a source's topics, exactly once, and pin the newest data.
 
         Args:
-            source: an archive folder, or kafka://host:port.
+            source: an archive folder, or kafka://host:port. Empty: the archive in `topics/` of the data folder; where
+                there is none, nothing is replayed.
             topics: which; all of the source's unless given.
             on_progress: see `lake.ingest.replay`.
 
@@ -132,9 +133,12 @@ class Lab:
             BadInput, NotFound, Unavailable: the source cannot be read as asked.
             Conflict: the source is another log than the one that the lake was filled from.
         """
-        from neonblue_lab.lake.ingest import replay
+        from neonblue_lab.lake.ingest import ReplayReport, replay
         from neonblue_lab.topics.sources import open_source
 
+        if not source and not self.settings.topics.is_dir():
+            return ReplayReport()
+        source = source or str(self.settings.topics)
         report = replay(self.lake, open_source(source, topics=topics), topics, on_progress=on_progress)
         self.refresh()
         return report

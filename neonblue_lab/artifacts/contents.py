@@ -50,7 +50,7 @@ def records(folder: Path) -> dict[str, FileRecord]:
 def make_read_only(folder: Path) -> None:
     """Take the write permission from every file, so that an accidental write fails."""
     for _, entry in walk(folder):
-        os.chmod(entry.path, READ_ONLY)  # noqa: PTH101 - an entry of scandir, not a Path
+        os.chmod(entry.path, READ_ONLY)
 
 
 def refuse_unsafe(folder: Path, *, plain_pickles: Iterable[str] = ()) -> None:

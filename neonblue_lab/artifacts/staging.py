@@ -19,17 +19,6 @@ _CONTENT = "content"
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` (made when missing) alone, waiting for whoever holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
 def staging(parent: Path) -> Iterator[Path]:
     """An empty folder below `parent`, to be filled and then renamed away; what is left of it at the end is removed."""
     folder, lock = _claim(parent)

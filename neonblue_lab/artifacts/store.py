@@ -12,7 +12,6 @@ from typing import Any, Literal
 from neonblue_lab.artifacts import contents, provenance
 from neonblue_lab.artifacts.artifact import Alias, Artifact, Verification, verify
 from neonblue_lab.artifacts.champion import CHAMPION, Champion, Change, changed
-from neonblue_lab.artifacts.durable import replace_file, sync, sync_tree
 from neonblue_lab.artifacts.manifest import (
     CARD,
     MANIFEST,
@@ -22,8 +21,9 @@ from neonblue_lab.artifacts.manifest import (
     plain_seed,
     plain_versions,
 )
-from neonblue_lab.artifacts.staging import exclusive, staging, sweep
+from neonblue_lab.artifacts.staging import staging, sweep
 from neonblue_lab.errors import BadInput, Corrupt, NotFound
+from neonblue_lab.files import exclusive, replace_file, sync, sync_tree
 from neonblue_lab.settings import CHECKOUT
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
@@ -123,7 +123,7 @@ class ArtifactStore:
             sync(manifest)
             sync(content)
             try:
-                os.rename(content, folder / str(version))  # noqa: PTH104 - Path.rename is the same call; errno matters
+                os.rename(content, folder / str(version))
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise

@@ -11,6 +11,7 @@ from neonblue_lab.insights.readout import Readout, readout
 from neonblue_lab.insights.scorecard import ROWS_SCHEMA, Scorecard, scorecard
 from neonblue_lab.knowledge.documents import experiment_documents
 from neonblue_lab.metrics.definitions import Metric
+from neonblue_lab.metrics.series import daily_series
 from neonblue_lab.metrics.statistics import crossovers
 from neonblue_lab.warehouse.warehouse import Warehouse
 
@@ -58,6 +59,21 @@ class Experiments:
             NotFound: nothing to compare, or a metric that is not known.
         """
         return scorecard(self._warehouse, self._metrics, experiments=experiments, only=metrics, alpha=alpha)
+
+    def named(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows with an experiment_id, with the experiment's name as a column after it."""
+        names = self._warehouse.sql("SELECT experiment_id, name FROM experiments")
+        return rows.join(names, on="experiment_id", how="left").select("experiment_id", "name", *rows.columns[1:])
+
+    def series(self, *, largest: int = 8) -> pl.DataFrame:
+        """Metrics by day, of the programme and of its experiments with the most units, in the columns of
+        `metrics.series.SERIES_SCHEMA`."""
+        sizes = self._warehouse.sql("""
+            SELECT experiment_id FROM (
+                SELECT experiment_id, count(*) AS units FROM assignments GROUP BY ALL
+                UNION ALL SELECT experiment_id, sum(n) FROM metric_totals WHERE segment IS NULL GROUP BY ALL)
+            GROUP BY experiment_id ORDER BY max(units) DESC, experiment_id""")
+        return daily_series(self._warehouse, self._metrics, sizes["experiment_id"].head(largest))
 
     def documents(self) -> pl.DataFrame:
         """Every defined experiment as a document with its result: what a search by meaning is built on

@@ -54,7 +54,7 @@ def _property(name: str) -> str:
 
 
 _CONVERTED = "count(DISTINCT user_id) FILTER (event_type = 'conversion')"
-_REVENUE = "coalesce(sum(value) FILTER (event_type = 'purchase'), 0)"
+_REVENUE = "coalesce(fsum(value) FILTER (event_type = 'purchase'), 0)"
 
 MEASURES: Mapping[str, Measure] = {
     measure.name: measure
@@ -85,7 +85,7 @@ MEASURES: Mapping[str, Measure] = {
         ),
         Measure(
             "average_purchase",
-            "avg(value) FILTER (event_type = 'purchase')",
+            "favg(value) FILTER (event_type = 'purchase')",
             "currency",
             "Mean value of purchases.",
             per="purchases",
@@ -100,7 +100,7 @@ MEASURES: Mapping[str, Measure] = {
         ),
         Measure(
             "average_session_seconds",
-            "avg(value) FILTER (event_type = 'session_summary')",
+            "favg(value) FILTER (event_type = 'session_summary')",
             "seconds",
             "Mean duration of sessions, from their summaries.",
             per="sessions",
@@ -192,7 +192,7 @@ def slice_sql(dimensions: Sequence[Dimension]) -> str:
     named = ["names_experiment", "names_variant"]
     computed = [split for split in dimensions if split.sql != split.name]
     stated = [*columns, "experiment_id AS names_experiment", "variant_id AS names_variant"]
-    stated += [f"{split.sql} AS stated_{split.name}" for split in computed]
+    stated += [f"{_stated(split)} AS stated_{split.name}" for split in computed]
     facts = f"""
         stated AS (SELECT {", ".join(stated)} FROM events
             WHERE ($1 IS NULL OR timestamp >= $1) AND ($2 IS NULL OR timestamp < $2)),
@@ -202,11 +202,17 @@ def slice_sql(dimensions: Sequence[Dimension]) -> str:
     return f"WITH {facts}, slice AS (FROM facts)"
 
 
+def _stated(split: Dimension) -> str:
+    """What the event itself says. An event without a session or user says nothing of one: an experiment's definition has a
+    `user_segment` that is not a user's."""
+    owner = _OWNER.get(split.level)
+    return f"CASE WHEN {owner} IS NOT NULL THEN {split.sql} END" if owner else split.sql
+
+
 def _held(split: Dimension) -> str:
     """The column of a dimension: as the event states it, else as its session or user states it elsewhere in the period
     (the alphabetically first, should it state several)."""
     if split.level not in _OWNER:
         return f"stated_{split.name} AS {split.name}"
     owner = _OWNER[split.level]
-    elsewhere = f"CASE WHEN {owner} IS NOT NULL THEN min(stated_{split.name}) OVER (PARTITION BY {owner}) END"
-    return f"coalesce(stated_{split.name}, {elsewhere}) AS {split.name}"
+    return f"coalesce(stated_{split.name}, min(stated_{split.name}) OVER (PARTITION BY {owner})) AS {split.name}"

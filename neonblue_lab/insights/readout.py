@@ -1,16 +1,13 @@
 """One experiment in words: a verdict that follows from its numbers, with the reasons."""
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from neonblue_lab.insights.scorecard import METHODS, Scorecard, with_intervals
+from neonblue_lab.insights.scorecard import METHODS, SAMPLE_RATIO_ALPHA, Scorecard, with_intervals
 from neonblue_lab.metrics.definitions import Metric
-
-SAMPLE_RATIO_ALPHA = 0.001
-"""A sample-ratio p-value below this means that the split is broken (Fabijan et al. 2019, "Diagnosing sample ratio mismatch
-in online controlled experiments", KDD: a low threshold, as the check is made on every experiment)."""
 
 Verdict = Literal["ship", "stop", "keep running", "no difference seen", "do not trust", "not enough data"]
 
@@ -44,6 +41,22 @@ class Readout(BaseModel):
     checks: list[dict[str, Any]]
     crossovers: int
     methods: dict[str, str]
+
+    def __str__(self) -> str:
+        """The verdict with its reasons, in lines."""
+        lines = [f"{self.experiment_id}  {self.name or ''}".rstrip(), f"Verdict: {self.verdict}"]
+        lines += [f"  {reason}" for reason in self.reasons]
+        return "\n".join(lines + [f"Next: {advice}" for advice in self.recommendations])
+
+    def _repr_html_(self) -> str:
+        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in self.reasons)
+        advice = "".join(f"<li>{escape(sentence)}</li>" for sentence in self.recommendations)
+        return (
+            f"<h3 style='margin-bottom:0'>{escape(self.name or self.experiment_id)}</h3>"
+            f"<p style='margin-top:0;opacity:.7'>{escape(self.experiment_id)} · {escape(self.status or 'status unknown')} · "
+            f"{escape(self.primary_metric)}</p><p><b>Verdict: {escape(self.verdict)}</b></p><ul>{reasons}</ul>"
+            f"<p>Next</p><ul>{advice}</ul>"
+        )
 
 
 def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str, Metric], crossovers: int) -> Readout:

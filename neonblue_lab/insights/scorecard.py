@@ -27,6 +27,10 @@ METHODS = {
 }
 """What each number of a scorecard was computed by."""
 
+SAMPLE_RATIO_ALPHA = 0.001
+"""A sample-ratio p-value below this means that the split is broken (Fabijan et al. 2019, "Diagnosing sample ratio mismatch
+in online controlled experiments", KDD: a low threshold, as the check is made on every experiment)."""
+
 _ESTIMATES = (
     "difference",
     "difference_low",
@@ -68,6 +72,39 @@ class Scorecard:
     without_definition: tuple[str, ...]
     alpha: float
 
+    @property
+    def leading_metric(self) -> str:
+        """The metric that most experiments have; of several, the first by name."""
+        counted = self.rows.group_by("metric").agg(pl.col("experiment_id").n_unique())
+        return str(counted.sort("experiment_id", "metric", descending=[True, False])["metric"][0])
+
+    @property
+    def broken_splits(self) -> pl.DataFrame:
+        """Experiments whose sample-ratio check fails: experiment_id, srm_p_value, started_at; the worst first."""
+        failing = self.checks.filter(pl.col("srm_p_value") < SAMPLE_RATIO_ALPHA).sort("srm_p_value", "experiment_id")
+        worst = failing.unique("experiment_id", keep="first", maintain_order=True)
+        return worst.select("experiment_id", "srm_p_value", "started_at")
+
+    @property
+    def sound(self) -> pl.DataFrame:
+        """The rows of experiments whose split is not broken, the clearest first."""
+        rows = self.rows.join(self.broken_splits, on="experiment_id", how="anti")
+        return rows.sort("p_adjusted", "experiment_id", "metric", "variant_id", nulls_last=True)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of experiments, of comparisons, of experiments with a broken split, and of comparisons of the others that
+        differ after adjustment, in all, up and down."""
+        significant = self.sound.filter(pl.col("p_adjusted") < self.alpha)
+        return {
+            "experiments": self.experiments,
+            "comparisons": self.rows.height,
+            "broken_splits": self.broken_splits.height,
+            "significant": significant.height,
+            "significant_up": significant.filter(pl.col("difference") > 0).height,
+            "significant_down": significant.filter(pl.col("difference") < 0).height,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The scorecard for machines: intervals as pairs, what is not known as None."""
         return {
@@ -79,6 +116,26 @@ class Scorecard:
             "rows": [with_intervals(row) for row in self.rows.iter_rows(named=True)],
             "checks": self.checks.to_dicts(),
         }
+
+    def __str__(self) -> str:
+        """A few lines: how the programme stands, and its clearest comparisons."""
+        numbers = self.counts
+        lines = [
+            f"{numbers['experiments']:,} experiments, {numbers['comparisons']:,} comparisons of a variant with its control.",
+            f"{numbers['broken_splits']:,} experiments have a broken split (sample-ratio p < {SAMPLE_RATIO_ALPHA}): "
+            "do not read their numbers.",
+            f"Of the others, {numbers['significant']:,} comparisons differ after adjustment for all comparisons "
+            f"(Benjamini-Hochberg, {self.alpha:.0%}): {numbers['significant_up']:,} up, {numbers['significant_down']:,} down.",
+        ]
+        for row in self.sound.filter(pl.col("p_adjusted") < self.alpha).head(10).iter_rows(named=True):
+            lift = "" if row["lift"] is None else f"{row['lift']:+8.1%}  "
+            lines.append(
+                f"  {lift}{row['experiment_id']}  {row['variant_id']} against {row['control_id']}  {row['metric']}  "
+                f"adjusted p {row['p_adjusted']:.1g}"
+            )
+        if self.without_definition:
+            lines.append(f"{len(self.without_definition):,} experiments have data but no definition; they are left out.")
+        return "\n".join([*lines, f"Data: {self.data_version}"])
 
     def _repr_html_(self) -> str:
         return str(self.rows._repr_html_())

@@ -16,6 +16,7 @@ import polars as pl
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.errors import BadInput, Corrupt, NotFound
 from neonblue_lab.knowledge import collection
+from neonblue_lab.knowledge.documents import DOCUMENT_SCHEMA
 from neonblue_lab.knowledge.embedding import Embedder
 from neonblue_lab.knowledge.filters import FACTS, Filters, chroma_where, shown, stored
 
@@ -59,7 +60,7 @@ def build_index(
         data_versions: lake table -> version that the documents were made from.
 
     Raises:
-        BadInput: there is no document, or several of one experiment.
+        BadInput: other columns, no document, or several of one experiment.
         Corrupt: the finished index does not hold all documents. Nothing was published.
     """
     _check(documents)
@@ -218,6 +219,8 @@ def recall(found: Sequence[Sequence[int]], queries: Sequence[int], vectors: np.n
 
 
 def _check(documents: pl.DataFrame) -> None:
+    if dict(documents.schema) != DOCUMENT_SCHEMA:
+        raise BadInput(f"Documents have columns {dict(documents.schema)}; an index is built of {DOCUMENT_SCHEMA}.")
     if documents.is_empty():
         raise BadInput("There are no experiments to index: `neonblue replay --from ...` brings them into the lake.")
     twice = documents["experiment_id"].is_duplicated()

@@ -1,6 +1,6 @@
 """What the lab knows of past experiments: publishing the index, and asking it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -57,14 +57,42 @@ class Knowledge:
         """The other experiments nearest in meaning to one; see `ExperimentIndex.similar`."""
         return self._served.get()[1].similar(experiment_id, limit=limit, where=filters)
 
-    def plane(self, documents: pl.DataFrame) -> pl.DataFrame:
-        """Documents as points of a plane: the first two principal components of their vectors.
+    def map(self, documents: pl.DataFrame, hits: Sequence[SearchHit]) -> pl.DataFrame:
+        """Documents as points of a plane, with the hits of a search numbered: what `plots.neighbours_map` draws.
 
         Returns:
-            `documents` with the columns x and y, which together keep as much of the vectors' variance as two numbers can.
+            x, y (the first two principal components of the vectors), label, group (experiment type; outcome where all are of
+            one type), rank (1 for the best hit; null for what was not found).
         """
         vectors = self.embedder.embed(documents["document"].to_list()).astype(np.float64)
         vectors -= vectors.mean(axis=0)
         __, axes = np.linalg.eigh(vectors.T @ vectors)
         points = vectors @ axes[:, ::-1][:, :2]
-        return documents.with_columns(x=points[:, 0], y=points[:, 1])
+        ranks = {hit.experiment_id: rank for rank, hit in enumerate(hits, 1)}
+        return documents.select(
+            x=pl.Series(points[:, 0]),
+            y=pl.Series(points[:, 1]),
+            label=pl.coalesce("name", "experiment_id"),
+            group="experiment_type" if documents["experiment_type"].n_unique() > 1 else "outcome",
+            rank=pl.col("experiment_id").replace_strict(ranks, default=None, return_dtype=pl.Int64),
+        )
+
+
+def hit_table(hits: Sequence[SearchHit]) -> pl.DataFrame:
+    """Hits as a table to read: score, experiment_id, name, outcome, lift, document."""
+    return pl.DataFrame(
+        [
+            {
+                "score": round(hit.score, 3),
+                "experiment_id": hit.experiment_id,
+                "name": hit.metadata.get("name"),
+                "outcome": hit.metadata.get("outcome"),
+                "lift": hit.metadata.get("lift"),
+                "document": hit.document,
+            }
+            for hit in hits
+        ],
+        schema={"score": pl.Float64, "experiment_id": pl.String}
+        | dict.fromkeys(("name", "outcome"), pl.String)
+        | {"lift": pl.Float64, "document": pl.String},
+    )

@@ -260,7 +260,7 @@ class _TopicReplay:
         last = [
             (pl.col("partition") == partition) & (pl.col("offset") == mark - 1)
             for partition, mark in marks.items()
-            if 0 < mark
+            if mark > 0
         ]
         if not last:
             return pl.DataFrame(schema=RECORD_SCHEMA)

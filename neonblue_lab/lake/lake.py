@@ -11,6 +11,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterP
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from neonblue_lab.errors import BadInput, Conflict, NotFound
+from neonblue_lab.files import exclusive
 from neonblue_lab.lake.tables import DERIVED, TABLES, Table, layout
 
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
@@ -77,17 +78,18 @@ class Lake:
 
     def ensure(self, name: str) -> DeltaTable:
         """A table, created empty if it does not exist. Two creators at once both succeed."""
-        table = layout(name)
-        try:
-            return DeltaTable(self.path / name)
-        except TableNotFoundError:
-            return DeltaTable.create(
-                self.path / name,
-                schema=Schema.from_arrow(pl.DataFrame(schema=table.schema).to_arrow().schema),
-                mode="ignore",
-                partition_by=table.partition_by,
-                configuration=_CONFIGURATION,
-            )
+        path, table = self.path / name, layout(name)
+        if not DeltaTable.is_deltatable(str(path)):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with exclusive(self.path / ".create.lock"):  # creation is the one commit that Delta does not make alone
+                return DeltaTable.create(
+                    path,
+                    schema=Schema.from_arrow(pl.DataFrame(schema=table.schema).to_arrow().schema),
+                    mode="ignore",
+                    partition_by=table.partition_by,
+                    configuration=_CONFIGURATION,
+                )
+        return DeltaTable(path)
 
     def ensure_derived(self) -> None:
         """Create the derived tables that do not exist yet, so that readers find each of them, empty or not."""
@@ -192,6 +194,12 @@ class Lake:
                 bytes=int(files["size_bytes"].sum()) if files.height else 0,
             )
         return found
+
+    def overview(self) -> pl.DataFrame:
+        """The status of every table as a frame: table, version, rows, files, megabytes."""
+        rows = [(name, t.version, t.rows, t.files, t.bytes / 1e6) for name, t in self.status().items()]
+        columns = {"table": pl.String, "version": pl.Int64, "rows": pl.Int64, "files": pl.Int64, "megabytes": pl.Float64}
+        return pl.DataFrame(rows, schema=columns, orient="row").with_columns(pl.col("megabytes").round(2))
 
 
 def files(table: DeltaTable) -> tuple[str, ...]:

@@ -80,8 +80,8 @@ def backtest(
 ) -> Backtest:
     """Forecast `horizon` steps from up to 12 past origins, refitting at each.
 
-    Origins lie evenly from the middle of the series (but after two seasons and 10 values) to the last from which a
-    whole horizon is known. Where there is none, every value after the first season is an origin, tried on what is left.
+    Origins lie evenly from the middle of the series (but not before `first_origin`) to the last from which a whole
+    horizon is known. Where there is none, every value after the first season is an origin, tried on what is left.
 
     Args:
         values: without gaps, on the series' own scale.
@@ -121,18 +121,14 @@ def backtest(
     return Backtest(origins, actual, forecasts, states, failed, scale)
 
 
-def enough_for_choice(count: int, season: int, horizon: int) -> bool:
-    """Whether a series leaves two seasons (and 10 values) to learn from before a horizon to be tried on."""
-    return count >= _first_origin(season) + horizon
-
-
-def _first_origin(season: int) -> int:
-    return max(2 * season, 10)
+def first_origin(season: int) -> int:
+    """The fewest values that every forecaster can be fitted to: two seasons, and 10 once each end loses half a season."""
+    return max(2 * season, 10 + 2 * (season // 2))
 
 
 def _origins(count: int, season: int, horizon: int) -> np.ndarray:
     last = count - horizon
-    first = _first_origin(season)
+    first = first_origin(season)
     if last < first:
         return np.arange(season, count)
     first = min(max(first, count // 2), last)

@@ -14,9 +14,13 @@ from neonblue_lab.models import classifier_artifact, event_classifier, trend_boo
 from neonblue_lab.models.classifier_evaluation import evaluate
 from neonblue_lab.models.classifier_report import ClassifierReport
 from neonblue_lab.models.event_classifier import EventClassifier
+from neonblue_lab.models.series import RegularSeries
 from neonblue_lab.models.training import training_events
 from neonblue_lab.models.trend_book import TrendBook
 from neonblue_lab.warehouse.warehouse import Warehouse
+
+
+HISTORY = 120
 
 
 class ForecastRow(BaseModel):
@@ -28,12 +32,19 @@ class ForecastRow(BaseModel):
     high: float
 
 
+class Observation(BaseModel):
+    """One value that the model has seen."""
+
+    timestamp: datetime
+    value: float
+
+
 class Forecast(BaseModel):
     """A forecast, with what to expect of it.
 
     Attributes:
         rows: the steps after the last value that the model has seen.
-        last_value_at: that value's time.
+        history: the last values that it has seen, HISTORY at most.
         metrics: mase, smape, naive_mase and coverage in the back-test; None where the series could not tell.
         note: what a reader should know of this series; empty if nothing.
         artifact, version: the artifact that answered.
@@ -42,12 +53,22 @@ class Forecast(BaseModel):
     experiment_id: str
     metric: str
     model: str
-    last_value_at: datetime
+    history: list[Observation]
     rows: list[ForecastRow]
     metrics: dict[str, float | None]
     note: str
     artifact: str
     version: int
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The rows as a frame: timestamp, mean, low, high."""
+        return pl.DataFrame([row.model_dump() for row in self.rows])
+
+    @property
+    def history_frame(self) -> pl.DataFrame:
+        """The history as a frame: timestamp, value."""
+        return pl.DataFrame([row.model_dump() for row in self.history])
 
 
 class Models:
@@ -121,7 +142,7 @@ class Models:
             experiment_id=experiment_id,
             metric=chosen,
             model=model.model,
-            last_value_at=model.series.times(len(model.series) - 1, 1)[0],
+            history=_history(model.series),
             rows=[ForecastRow(**row) for row in rows.to_dicts()],
             metrics=model.metrics,
             note=model.note,
@@ -131,3 +152,9 @@ class Models:
 
     def _promoted(self, artifact: Artifact, promote: bool) -> Artifact:
         return self._store.promote(artifact.name, artifact.version) if promote else artifact
+
+
+def _history(series: RegularSeries) -> list[Observation]:
+    first = max(0, len(series) - HISTORY)
+    times = series.times(first, len(series) - first)
+    return [Observation(timestamp=t, value=v) for t, v in zip(times, series.values[first:], strict=True)]

@@ -15,7 +15,7 @@ from neonblue_lab.models.backtest import (
     Backtest,
     Width,
     backtest,
-    enough_for_choice,
+    first_origin,
     naive_scale,
     out_of_sample_coverage,
     smape,
@@ -100,10 +100,12 @@ def fit_trend(series: pl.DataFrame, *, season: int | None = None, horizon: int |
             interpolated; it is not counted in the back-test.
         season: steps in a season. None: 24 of hours, 7 of days, 52 of weeks where the series holds two years, else
             none.
-        horizon: how many steps ahead it will be used. None: 48 hours, 14 days, 8 weeks or 8 other steps.
+        horizon: how many steps ahead it is tried, as far as the series allows. None: 48 hours, 14 days, 8 weeks or 8
+            other steps.
 
     Returns:
-        The model. A series too short to choose on is continued by its last season or value, and `note` says so.
+        The model. A series of fewer than two seasons and a horizon is continued by its last season or value, and `note`
+        says so.
 
     Raises:
         BadInput: fewer than 3 values, a time twice, irregular times, values that are not finite, or options below 1.
@@ -126,13 +128,15 @@ def fit_trend(series: pl.DataFrame, *, season: int | None = None, horizon: int |
     if np.ptp(regular.values) == 0:
         names, season = (SEASONAL_NAIVE,), 1
         notes.append("Every value is the same: the forecast repeats it, and the interval has no width.")
-    elif not enough_for_choice(len(regular), season, horizon):
+    elif len(regular) < max(2 * season + horizon, first_origin(season) + horizon // 2):
         names = (SEASONAL_NAIVE,)
         what = f"last season of {season}" if season > 1 else "last value"
         notes.append(
             f"{len(regular)} values are too few to choose a model on, trying it {horizon} steps ahead: "
             f"the {what} is repeated. Believe the interval more than the line."
         )
+    else:
+        horizon = min(horizon, len(regular) - first_origin(season))
     scale = Scale.of(regular.values)
     trial = backtest(regular.values, regular.observed, season=season, horizon=horizon, scale=scale, names=names)
     notes += [f"Not tried: {reason}" for reason in trial.failed.values()]

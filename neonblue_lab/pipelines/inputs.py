@@ -22,8 +22,13 @@ def gather_inputs(planned: Mapping[str, PlannedStep], settings: Settings) -> Inp
         metric_definitions=hashlib.sha256(metrics.read_bytes()).hexdigest() if metrics.is_file() else None,
         python=platform.python_version(),
         platform=platform.platform(),
-        libraries=dict(sorted((each.name, each.version) for each in distributions())),
+        libraries=_installed_libraries(),
     )
+
+
+def _installed_libraries() -> dict[str, str]:
+    """Distribution -> version; folders that an unfinished removal left without a name are nobody's version."""
+    return dict(sorted((each.name, each.version) for each in distributions() if each.metadata["Name"]))
 
 
 def _sources_sha256(package: Path) -> str:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import nbformat
 
-from neonblue_lab.artifacts.durable import replace_file
 from neonblue_lab.artifacts.provenance import git_state
+from neonblue_lab.files import replace_file
 from neonblue_lab.pipelines.definition import Pipeline, load_pipeline, pipeline_file
 from neonblue_lab.pipelines.index import write_index
 from neonblue_lab.pipelines.inputs import gather_inputs

@@ -6,10 +6,12 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import papermill
+from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellTimeoutError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
@@ -54,7 +56,7 @@ def execute(
     timeout: float,
     on_cell: Callable[[int, int], None],
 ) -> Executed:
-    """Run a notebook from its first cell to its last.
+    """Run a notebook from its first cell to its last; to be called in a thread that has no event loop of its own.
 
     Args:
         notebook: with a cell tagged `parameters`.
@@ -83,7 +85,8 @@ def execute(
         return max(1, math.ceil(deadline - time.monotonic()))
 
     failure: tuple[str, str] | None = None
-    with kernels.holding(launch):
+    # nbclient's event loop of this thread would stay open until some garbage collection.
+    with closing(ensure_event_loop()), kernels.holding(launch):
         try:
             papermill.execute_notebook(
                 notebook,

@@ -1,7 +1,7 @@
 """Axes that read the same in every chart: counts, percentages and UTC time."""
 
 import polars as pl
-from altair import Axis, TimeInterval, TimeIntervalStep, Undefined
+from altair import Axis
 
 _DAYS_OF_MONTH_TICKS = 200
 
@@ -11,9 +11,14 @@ def counts() -> Axis:
     return Axis(tickCount=6, tickMinStep=1, labelExpr="datum.value == 0 ? '0' : format(datum.value, '~s')")
 
 
-def percent(*, ticks: int = 5) -> Axis:
-    """0%, 25%, ..."""
-    return Axis(format=".0%", tickCount=ticks)
+def numbers() -> Axis:
+    """0.05, 1.8, 250, 1.5k."""
+    return Axis(tickCount=6, labelExpr="format(datum.value, abs(datum.value) < 1000 ? ',~r' : '~s')")
+
+
+def percent() -> Axis:
+    """0%, 20%, ..., 100%."""
+    return Axis(format=".0%", tickCount=5)
 
 
 def time(times: pl.Series) -> Axis:
@@ -24,15 +29,15 @@ def time(times: pl.Series) -> Axis:
     """
     first, last = times.min(), times.max()
     days = (last - first).total_seconds() / 86_400  # type: ignore[operator, union-attr]
+    label = "%-d %b" if days > 2 else "%-d %b %H:%M"
+    ticks: int | dict[str, str | int] = 8
     if days > _DAYS_OF_MONTH_TICKS:
-        step = next((months for months in (1, 2, 3, 6) if days / 30.4 / months <= 9), 12)
-        label, ticks = "%b", TimeIntervalStep(interval=TimeInterval("month"), step=step)
-    else:
-        label, ticks = ("%-d %b" if days > 2 else "%-d %b %H:%M"), 8
+        months = next((months for months in (1, 2, 3, 6) if days / 30.4 / months <= 12), 12)
+        label, ticks = "%b", {"interval": "month", "step": months}
     year = "datum.index == 0 || utcdayofyear(datum.value) == 1 ? utcFormat(datum.value, '%Y') : ''"
     return Axis(
         grid=False,
-        tickCount=ticks if ticks else Undefined,
+        tickCount=ticks,
         labelExpr=f"[utcFormat(datum.value, '{label}'), {year}]",
         labelOverlap="greedy",
     )

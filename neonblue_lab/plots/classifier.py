@@ -3,11 +3,11 @@
 import altair as alt
 import polars as pl
 
-from neonblue_lab.plots import frames
-from neonblue_lab.plots.theme import BLUE, CONTEXT, INK, MUTED, WIDTH, entitled, use_theme
+from neonblue_lab.plots import axes, frames
+from neonblue_lab.plots.theme import BLUE, CONTEXT, INK, MUTED, entitled, layered, use_theme
 
 _ABSTAINS = "(abstains)"
-_BLUES = ("#F5F7FA", "#C6DBEF", "#6BAED6", "#2171B5", "#084A8C")
+_BLUES = ("#F3F6F9", "#BFD8EC", "#5A9FD0", "#1F6DB0", "#084A8C")
 
 
 def confusion_chart(frame: pl.DataFrame) -> alt.LayerChart:
@@ -30,6 +30,7 @@ def confusion_chart(frame: pl.DataFrame) -> alt.LayerChart:
     cells = grid.join(rows, on=["actual", "predicted"], how="left").with_columns(
         pl.col("share", "count").fill_null(0.0), right=pl.col("actual") == pl.col("predicted")
     )
+    cells = cells.with_columns(percent=pl.Series([_percent(share) for share in cells["share"]]))
     slanted = max(map(len, predicted)) > 9
     base = alt.Chart(cells).encode(
         x=alt.X(
@@ -42,14 +43,13 @@ def confusion_chart(frame: pl.DataFrame) -> alt.LayerChart:
     )
     colour = alt.Color("share:Q", scale=alt.Scale(domain=[0, 0.25, 0.5, 0.75, 1], range=list(_BLUES)), legend=None)
     tiles = base.mark_rect(stroke="white", strokeWidth=2).encode(color=colour)
-    diagonal = (
-        base.transform_filter(alt.datum.right).mark_rect(fill=None, stroke=INK, strokeWidth=1.5, cornerRadius=2).encode()
-    )
-    ink = alt.condition(alt.datum.share > 0.6, alt.value("white"), alt.value(INK))
+    on_diagonal = base.transform_filter(alt.datum.right)
+    diagonal = on_diagonal.mark_rect(fill=None, stroke=INK, strokeWidth=1.5, cornerRadius=2)
+    ink = alt.condition(alt.datum.share > 0.45, alt.value("white"), alt.value(INK))
     shares = (
         base.transform_filter(alt.datum.count > 0)
         .mark_text(fontSize=14, fontWeight="bold", dy=-7)
-        .encode(text=alt.Text("share:Q", format=".0%"), color=ink)
+        .encode(text="percent:N", color=ink)
     )
     counts = (
         base.transform_filter(alt.datum.count > 0)
@@ -58,12 +58,16 @@ def confusion_chart(frame: pl.DataFrame) -> alt.LayerChart:
     )
     right = float(cells.filter("right")["count"].sum())
     total = float(cells["count"].sum())
-    chart = (tiles + diagonal + shares + counts).properties(width=alt.Step(78), height=alt.Step(52))
+    chart = layered(tiles, diagonal, shares, counts, width=alt.Step(78), height=alt.Step(52))
     subtitle = (
         f"{right / total:.1%} of {total:,.0f} held-out events are labelled as they are (the framed diagonal). "
         "In each cell: share of the actual label's events, and how many."
     )
     return entitled(chart, "What the classifier confuses", subtitle, width=max(420, 78 * len(predicted) + 120))
+
+
+def _percent(share: float) -> str:
+    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def _by_count(rows: pl.DataFrame, column: str) -> list[str]:
@@ -87,20 +91,16 @@ def reliability_chart(frame: pl.DataFrame) -> alt.LayerChart:
     rows = frames.drop_incomplete(
         frames.take(frame, "reliability_chart", columns), "reliability_chart", list(columns)
     ).sort("confidence")
-    percent = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format=".0%", tickCount=5)}
-    x = alt.X("confidence:Q", title="Confidence that the classifier states", **percent)
-    y = alt.Y("accuracy:Q", title="Share of predictions that are right", **percent)
+    scale = alt.Scale(domain=[0, 1])
+    x = alt.X("confidence:Q", title="Confidence that the classifier states", scale=scale, axis=axes.percent())
+    y = alt.Y("accuracy:Q", title="Share of predictions that are right", scale=scale, axis=axes.percent())
     diagonal = pl.DataFrame({"confidence": [0.0, 1.0], "accuracy": [0.0, 1.0]})
     ideal = alt.Chart(diagonal).mark_line(color=MUTED, strokeWidth=1, strokeDash=[5, 4]).encode(x=x, y=y)
-    regions = pl.DataFrame(
-        {"confidence": [0.03, 0.97], "accuracy": [0.96, 0.04], "text": ["too modest", "too sure"], "side": ["left", "right"]}
-    )
-    notes = [
-        alt.Chart(regions.filter(side=side))
-        .mark_text(align=side, color=CONTEXT, fontSize=13, fontStyle="italic")
-        .encode(x=x, y=y, text="text:N")
-        for side in ("left", "right")
-    ]
+    above = pl.DataFrame({"confidence": [0.03], "accuracy": [0.96], "text": ["too modest"]})
+    below = pl.DataFrame({"confidence": [0.97], "accuracy": [0.04], "text": ["too sure"]})
+    modest = alt.Chart(above).mark_text(align="left", color=CONTEXT, fontSize=13, fontStyle="italic")
+    sure = alt.Chart(below).mark_text(align="right", color=CONTEXT, fontSize=13, fontStyle="italic")
+    notes = [note.encode(x=x, y=y, text="text:N") for note in (modest, sure)]
     gaps = (
         alt.Chart(rows.with_columns(ideal="confidence"))
         .mark_rule(color=BLUE, opacity=0.35, strokeWidth=2)
@@ -114,7 +114,7 @@ def reliability_chart(frame: pl.DataFrame) -> alt.LayerChart:
     )
     total = float(rows["count"].sum())
     error = float((rows["count"] * (rows["accuracy"] - rows["confidence"]).abs()).sum()) / total
-    chart = alt.layer(ideal, *notes, gaps, line, points).properties(width=400, height=400)
+    chart = layered(ideal, *notes, gaps, line, points, width=400, height=400)
     subtitle = (
         f"On average {100 * error:.1f} percentage points between stated confidence and accuracy (expected calibration "
         f"error, {total:,.0f} predictions). Larger points: more predictions."

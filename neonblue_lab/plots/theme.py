@@ -16,13 +16,13 @@ from neonblue_lab.plots.pictures import pictures
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, BROWN = "#56B4E9", "#CC79A7", "#8C6D46"
 CATEGORIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BROWN)
-INK, MUTED, CONTEXT, GRID = "#1F2933", "#5F6B7A", "#A3ADB8", "#E6E9ED"
+INK, MUTED, CONTEXT, PALE, GRID = "#1F2933", "#5F6B7A", "#A3ADB8", "#C4CBD3", "#E6E9ED"
 WIDTH = 680
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 
 _CHARACTER = 5.9  # Mean width in pixels of a character of a subtitle.
 
-AnyChart = TypeVar("AnyChart", alt.Chart, alt.LayerChart, alt.HConcatChart)
+AnyChart = TypeVar("AnyChart", alt.LayerChart, alt.HConcatChart)
 
 
 @cache
@@ -32,6 +32,16 @@ def use_theme() -> None:
     alt.renderers.register("neonblue", pictures)
     alt.renderers.enable("neonblue")
     alt.data_transformers.disable_max_rows()  # The data is drawn here and travels no further.
+
+
+def layered(*layers: alt.Chart, width: float | alt.Step, height: float | alt.Step) -> alt.LayerChart:
+    """Charts drawn over each other, the first one lowest."""
+    return alt.LayerChart(layer=list(layers), width=width, height=height)
+
+
+def counted(number: float, noun: str) -> str:
+    """1 record, 2,000 records."""
+    return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
 
 
 def entitled(chart: AnyChart, title: str, subtitle: str, *, width: float = WIDTH) -> AnyChart:

@@ -1,10 +1,12 @@
 """Charts of a trend model: its forecast with the history, and its errors beside those of a naive forecast."""
 
+from functools import partial
+
 import altair as alt
 import polars as pl
 
-from neonblue_lab.plots import frames
-from neonblue_lab.plots.theme import BLUE, CATEGORIES, CONTEXT, INK, MUTED, WIDTH, entitled, use_theme
+from neonblue_lab.plots import axes, frames
+from neonblue_lab.plots.theme import BLUE, CATEGORIES, CONTEXT, INK, MUTED, WIDTH, entitled, layered, use_theme
 
 _OBSERVED, _FORECAST = "observed", "forecast"
 
@@ -35,22 +37,25 @@ def forecast_chart(
     fan = pl.concat([last, ahead.filter(pl.col("timestamp") > last["timestamp"][0])]).sort("timestamp")
     now = last["timestamp"][0]
 
-    x = alt.X("timestamp:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(grid=False, tickCount=8))
-    y = {"title": value, "scale": alt.Scale(zero=False), "axis": alt.Axis(format="~s", tickCount=6)}
-    colour = alt.Color("series:N", scale=alt.Scale(domain=[_OBSERVED, _FORECAST], range=[INK, BLUE]))
-    band = alt.Chart(fan).mark_area(color=BLUE, opacity=0.18).encode(x=x, y=alt.Y("low:Q", **y), y2="high:Q")
+    times = pl.concat([seen["timestamp"], ahead["timestamp"]])
+    x = alt.X("timestamp:T", title="Time (UTC)", scale=alt.Scale(type="utc"), axis=axes.time(times))
+    y = partial(alt.Y, title=value, scale=alt.Scale(zero=False), axis=axes.numbers())
+    colour = alt.Color(
+        "series:N",
+        scale=alt.Scale(domain=[_OBSERVED, _FORECAST], range=[INK, BLUE]),
+        legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=2.5, symbolSize=220),
+    )
+    band = alt.Chart(fan).mark_area(color=BLUE, opacity=0.18).encode(x=x, y=y("low:Q"), y2="high:Q")
     border = alt.Chart(last).mark_rule(strokeDash=[2, 3], color=MUTED).encode(x=x)
     observed = (
         alt.Chart(seen.with_columns(series=pl.lit(_OBSERVED)))
         .mark_line(strokeWidth=1.6, point=len(seen) == 1)
-        .encode(x=x, y=alt.Y("value:Q", **y), color=colour)
+        .encode(x=x, y=y("value:Q"), color=colour)
     )
-    middle = (
-        alt.Chart(fan.with_columns(series=pl.lit(_FORECAST))).mark_line().encode(x=x, y=alt.Y("mean:Q", **y), color=colour)
-    )
-    chart = alt.layer(band, border, observed, middle).properties(width=WIDTH, height=300)
+    middle = alt.Chart(fan.with_columns(series=pl.lit(_FORECAST))).mark_line().encode(x=x, y=y("mean:Q"), color=colour)
+    chart = layered(band, border, observed, middle, width=WIDTH, height=300)
     subtitle = (
-        f"{len(seen):,} values up to {now:%d %b %Y}, then {len(ahead):,} ahead. "
+        f"{len(seen):,} values up to {now:%-d %b %Y}, then {len(ahead):,} ahead. "
         f"The band is meant to hold {coverage:.0%} of what comes."
     )
     return entitled(chart, title, subtitle)
@@ -79,22 +84,21 @@ def backtest_chart(
     names = models["model"].to_list()
     learned = names[: int((~models["baseline"]).sum())]
     colours = [CATEGORIES[i % len(CATEGORIES)] for i in range(len(learned))] + [CONTEXT] * (len(names) - len(learned))
-    furthest = float(rows["horizon"].max())  # type: ignore[arg-type]
+    nearest, furthest = rows.select(low=pl.min("horizon"), high=pl.max("horizon")).row(0)
     x = alt.X(
         "horizon:Q",
         title=f"Horizon ({step})",
-        scale=alt.Scale(domain=[min(1.0, float(rows["horizon"].min())), max(furthest, 2.0)]),  # type: ignore[arg-type]
-        axis=alt.Axis(grid=False, format="d", tickMinStep=1),
+        scale=alt.Scale(domain=[min(1.0, nearest), max(2.0, furthest)], padding=8, nice=False),
+        axis=alt.Axis(grid=False, format="d", tickMinStep=1, tickCount=14),
     )
     base = alt.Chart(rows).encode(
         x=x,
-        y=alt.Y("error:Q", title=error, scale=alt.Scale(domainMin=0), axis=alt.Axis(tickCount=6)),
+        y=alt.Y("error:Q", title=error, scale=alt.Scale(domainMin=0), axis=axes.numbers()),
         color=alt.Color("model:N", scale=alt.Scale(domain=names, range=colours)),
     )
-    lines = base.mark_line().encode(
-        strokeDash=alt.StrokeDash("baseline:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 4]]), legend=None)
-    )
-    chart = (lines + base.mark_point(size=45)).properties(width=WIDTH - 100, height=300)
+    dash = alt.Scale(domain=[False, True], range=[[1, 0], [5, 4]])
+    lines = base.mark_line().encode(strokeDash=alt.StrokeDash("baseline:N", scale=dash, legend=None))
+    chart = layered(lines, base.mark_point(size=45), width=WIDTH - 100, height=300)
     return entitled(chart, "Does the model forecast better than a naive one?", _verdict(models), width=WIDTH)
 
 
@@ -103,13 +107,13 @@ def _verdict(models: pl.DataFrame) -> str:
     learned, naive = models.filter(~pl.col("baseline")), models.filter("baseline")
     if learned.is_empty() or naive.is_empty():
         best = models.sort("error").row(0, named=True)
-        return f"Back-test on past forecasts. Least mean error: {best['model']}, {best['error']:,.3g}."
+        return f"Back-test. Least mean error: {best['model']}, {best['error']:,.3g}."
     model, baseline = learned.row(0, named=True), naive.row(0, named=True)
     if baseline["error"] == 0:
-        return f"Back-test on past forecasts. {baseline['model']} makes no error; {model['model']} {model['error']:,.3g}."
+        return f"Back-test. {baseline['model']} makes no error; {model['model']} {model['error']:,.3g}."
     change = model["error"] / baseline["error"] - 1
     less = "less" if change < 0 else "more"
     return (
-        f"Back-test on past forecasts, mean over horizons: {model['model']} errs {abs(change):.0%} {less} than "
+        f"Back-test, mean over horizons: {model['model']} errs {abs(change):.0%} {less} than "
         f"{baseline['model']} ({model['error']:,.3g} against {baseline['error']:,.3g})."
     )

@@ -77,12 +77,11 @@ def serve(settings: Settings, *, http: str | None = None) -> None:
     """
     address = None if http is None else loopback(http)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with Desk(settings.home) as desk:
-        server = build_server(desk)
-        if address is None:
-            server.run("stdio")
-        else:
-            _serve_http(server, *address)
+    server = build_server(Desk(settings.home))
+    if address is None:
+        server.run("stdio")
+    else:
+        _serve_http(server, *address)
 
 
 def _serve_http(server: MCPServer, host: str, port: int) -> None:

@@ -80,7 +80,7 @@ def walk(rng: np.random.Generator, users: Users, sessions: Sessions, steps: int)
     checkout = buys | (cart & (rng.random(count) < REACHES_CHECKOUT))
     signs_up = sessions.entry & (segment == 0) & (rng.random(count) < SIGN_UPS)
 
-    per_kind = {
+    per_kind: dict[int, NDArray[np.bool_] | int] = {
         START: 1,
         SIGN_UP: signs_up,
         CART: cart,
@@ -90,8 +90,8 @@ def walk(rng: np.random.Generator, users: Users, sessions: Sessions, steps: int)
         SUMMARY: 1,
     }
     counts = np.zeros((len(STEPS), count), dtype=np.int64)
-    for kind, number in per_kind.items():
-        counts[kind] = number
+    for step, number in per_kind.items():
+        counts[step] = number
     browsing = steps - int(counts.sum())
     if browsing < 0:
         raise BadInput(
@@ -152,7 +152,7 @@ def _pages(rng: np.random.Generator, kind: NDArray[np.int8], source: NDArray[np.
     product = len(PLACES) + (PRODUCTS * rng.random(kind.size) ** 2).astype(np.int16)
     wandering = np.array([HOME, CATEGORY, CATEGORY, CATEGORY, OFFERS, ACCOUNT])[rng.integers(0, 6, kind.size)]
     browsing = np.where(rng.random(kind.size) < 0.6, product, wandering)
-    by_kind = {
+    by_kind: dict[int, NDArray[np.integer] | int] = {
         START: LANDING[source],
         SEARCH: RESULTS,
         SIGN_UP: ACCOUNT,

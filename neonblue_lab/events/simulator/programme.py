@@ -10,6 +10,7 @@ from neonblue_lab.events.simulator.catalogue import AUDIENCES, IDEAS, INDUSTRIES
 
 CONVERSION, REVENUE, PAGE_LOAD = "conversion", "revenue_per_user", "page_load_ms"
 AB, AA, BROKEN_SPLIT = "a/b", "a/a", "broken_split"
+PRICING = "pricing"
 
 AA_SHARE = 0.15
 STRONG_SHARE = 0.25
@@ -67,7 +68,7 @@ class Experiment:
 
     @property
     def primary_metric(self) -> str:
-        return REVENUE if self.idea.experiment_type == "pricing" else CONVERSION
+        return REVENUE if self.idea.experiment_type == PRICING else CONVERSION
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ class Programme:
 def plan_programme(rng: np.random.Generator, experiments: int, days: int, prefix: str) -> Programme:
     """Draw a programme of `experiments` over `days` days.
 
-    About 15 % are A/A tests and exactly one has a broken split. Of the rest, a quarter has strong effects (12 to 30 %,
+    About 15 % are A/A tests and exactly one has a broken split. Of the rest, a quarter has strong effects (15 to 30 %,
     two in three of them for the better) and draws more traffic; the others' lifts are normal with a standard deviation
     of 2.5 %: most ideas do next to nothing (Kohavi, Tang & Xu 2020, ch. 1).
     """
     kinds = _kinds(rng, experiments)
     tested = np.flatnonzero(kinds == AB)
     strong = set(rng.choice(tested, max(1, round(STRONG_SHARE * tested.size)), replace=False).tolist())
-    starts = np.round(np.linspace(0, max(0, days - 7), experiments)).astype(int)
+    starts = np.round(np.linspace(0, max(0, days - 11), experiments)).astype(int)
     shortest = -(-days // experiments)  # at least one runs at any time
     ideas = np.concatenate([rng.permutation(len(IDEAS)) for _ in range(-(-experiments // len(IDEAS)))])
     return Programme(
@@ -136,7 +137,7 @@ def _experiment(
         variants=variants,
         start=start,
         end=start + max(shortest, int(rng.choice([14, 21, 28], p=[0.5, 0.4, 0.1]))),
-        weight=float(rng.uniform(0.5, 1.5)) * (4 if strong or kind == BROKEN_SPLIT else 1),
+        weight=float(rng.uniform(0.5, 1.5)) * (8 if strong else 4 if kind == BROKEN_SPLIT else 1),
         load_ms=float(rng.uniform(600, 1800)),
     )
 
@@ -148,10 +149,10 @@ def _variants(rng: np.random.Generator, kind: str, strong: bool, idea: Idea) -> 
         treatments = idea.treatments[:1]
     else:
         treatments = idea.treatments[: int(rng.integers(1, len(idea.treatments) + 1))]
-    allocations = _allocations(rng, 1 + len(treatments), equal=kind != AB)
+    allocations = _allocations(rng, 1 + len(treatments), equal=strong or kind != AB)
     arms = [Variant("control", "Control", idea.control, allocations[0])]
     for number, (name, description) in enumerate(treatments):
-        conversion, value, load = (0.0, 0.0, 0.0) if kind == AA else _lifts(rng, strong and number == 0)
+        conversion, value, load = (0.0, 0.0, 0.0) if kind == AA else _lifts(rng, strong and number == 0, idea)
         arms.append(
             Variant(
                 variant_id=f"variant-{chr(ord('a') + number)}",
@@ -175,10 +176,11 @@ def _allocations(rng: np.random.Generator, arms: int, *, equal: bool) -> list[fl
     return [control] + [(1 - control) / (arms - 1)] * (arms - 1)
 
 
-def _lifts(rng: np.random.Generator, strong: bool) -> tuple[float, float, float]:
-    """(conversion, purchase value, page load) lifts of one treatment."""
+def _lifts(rng: np.random.Generator, strong: bool, idea: Idea) -> tuple[float, float, float]:
+    """(conversion, purchase value, page load) lifts of one treatment; strong pricing ideas act on the value."""
+    conversion, value = np.clip(rng.normal(0, 0.025, 2), -0.1, 0.1)
+    load = rng.normal(0, 0.02)
     if strong:
-        conversion = rng.uniform(0.12, 0.3) * rng.choice([1, 1, -1])
-    else:
-        conversion = np.clip(rng.normal(0, 0.025), -0.1, 0.1)
-    return round(float(conversion), 4), round(float(rng.normal(0, 0.02)), 4), round(float(rng.normal(0, 0.02)), 4)
+        effect = rng.uniform(0.15, 0.3) * rng.choice([1, 1, -1])
+        conversion, value = (conversion, effect) if idea.experiment_type == PRICING else (effect, value)
+    return round(float(conversion), 4), round(float(value), 4), round(float(load), 4)

@@ -64,18 +64,18 @@ DEVICES = ("mobile", "desktop", "tablet")
 SOURCES = ("organic", "paid_search", "direct", "email", "social")
 SEGMENTS = (
     Segment(
-        "new", 0.35, 0.18, 42, 0.4, 0.8, 0.12, (0.62, 0.30, 0.08), (0.66, 0.28, 0.06), (0.34, 0.30, 0.08, 0.04, 0.24)
+        "new", 0.35, 0.22, 42, 0.4, 0.8, 0.12, (0.62, 0.30, 0.08), (0.66, 0.28, 0.06), (0.34, 0.30, 0.08, 0.04, 0.24)
     ),
     Segment(
-        "casual", 0.35, 0.24, 48, 0.8, 1.0, 0.15, (0.58, 0.29, 0.13), (0.58, 0.35, 0.07), (0.38, 0.18, 0.20, 0.12, 0.12)
+        "casual", 0.35, 0.30, 48, 0.8, 1.0, 0.15, (0.58, 0.29, 0.13), (0.58, 0.35, 0.07), (0.38, 0.18, 0.20, 0.12, 0.12)
     ),
     Segment(
-        "loyal", 0.15, 0.48, 64, 2.6, 1.0, 0.24, (0.46, 0.28, 0.26), (0.48, 0.46, 0.06), (0.12, 0.04, 0.52, 0.28, 0.04)
+        "loyal", 0.15, 0.55, 64, 2.6, 1.0, 0.24, (0.46, 0.28, 0.26), (0.48, 0.46, 0.06), (0.12, 0.04, 0.52, 0.28, 0.04)
     ),
     Segment(
         "bargain_hunter",
         0.15,
-        0.34,
+        0.40,
         29,
         1.6,
         1.6,
@@ -197,7 +197,7 @@ def draw_sessions(
         users.converts[user] & ((rank == buys_in[user]) | (rng.random(user.size) < REPEAT_PURCHASE)),
     )
     value = rng.lognormal(-0.18, 0.6, user.size) * column("order_value")[users.segment][user]
-    value = np.round(np.where(rank < 0, value, value * users.value_factor[user]), 2)
+    value = np.where(rank < 0, value, value * users.value_factor[user]).round(2)
 
     start = np.where(rank == 0, users.entry[user], _other_starts(rng, users.entry[user] // DAY, rank, days, weekday))
     kept = np.flatnonzero((start >= 0) & (start < days * DAY))
@@ -264,4 +264,5 @@ def _assign(
 def _choice_by_row(rng: np.random.Generator, chances: NDArray[np.float64]) -> NDArray[np.int64]:
     """One draw per row of `chances`."""
     draw = rng.random((chances.shape[0], 1))
-    return np.minimum((draw > np.cumsum(chances, axis=1)).sum(axis=1), chances.shape[1] - 1)
+    place = (draw > np.cumsum(chances, axis=1)).sum(axis=1)
+    return np.minimum(place, chances.shape[1] - 1).astype(np.int64)

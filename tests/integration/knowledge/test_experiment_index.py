@@ -189,7 +189,11 @@ def test_another_embedder_is_refused(tmp_path: Path, minilm: MiniLM) -> None:
 
 @pytest.mark.parametrize(
     ("documents", "sentence"),
-    [(numbered(0), "no experiments to index"), (pl.concat([numbered(2), numbered(1)]), "e0 has several documents")],
+    [
+        (numbered(0), "no experiments to index"),
+        (pl.concat([numbered(2), numbered(1)]), "e0 has several documents"),
+        (numbered(1).drop("lift"), "Documents have columns"),
+    ],
 )
 def test_documents_that_make_no_index(tmp_path: Path, documents: pl.DataFrame, sentence: str) -> None:
     store = ArtifactStore(tmp_path)

@@ -79,7 +79,6 @@ def test_any_order_of_questions_gives_the_same_vectors(
 
 
 def test_several_writers_at_once_all_get_their_vectors(tmp_path: Path) -> None:
-    Lake(tmp_path).ensure("vectors")
     texts = [str(i) for i in range(50)]
     with ThreadPoolExecutor(4) as pool:
         for vectors in pool.map(lambda _: cached(Counted(), tmp_path).embed(texts), range(4)):

@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
@@ -39,9 +42,9 @@ time.sleep(600)
 """
 
 
-def wait_until(what: str, seconds: float, done: "object") -> None:
+def wait_until(what: str, seconds: float, done: Callable[[], bool]) -> None:
     end = time.monotonic() + seconds
-    while not done():  # type: ignore[operator]
+    while not done():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(0.05)
 
@@ -60,10 +63,32 @@ def test_no_kernel_outlives_its_run(tmp_path: Path, number: signal.Signals) -> N
     nbformat.write(new_notebook(cells=cells), tmp_path / "lingers.ipynb")
     (tmp_path / "p.yaml").write_text(PIPELINE)
     settings = Settings(tmp_path / "home")
-    runner = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], stderr=subprocess.PIPE)
+    with TemporaryDirectory(prefix="nb-") as private:  # What a killed run leaves there goes with it.
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+        runner = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": private})
+        end(runner, number, settings)
+
+    run = history(settings)
+    assert run.status == "interrupted"
+    assert [step.status for step in run.steps] == ["interrupted", "skipped"]
+    assert run.note is not None
+    if number == signal.SIGKILL:
+        return
+    assert number.name in run.note
+    assert runner.returncode == -number
+    assert "interrupted" in run.index.read_text()
+    notebook = run.step("lingers").notebook
+    assert notebook is not None
+    executed = nbformat.read(notebook, as_version=4)
+    assert executed.cells[0].execution_count == 1
+
+
+def end(runner: "subprocess.Popen[bytes]", number: signal.Signals, settings: Settings) -> None:
+    """Send the signal once the notebook works, and wait until neither runner nor kernel is there any more."""
+    pids = settings.home / "pids"
     try:
-        wait_until("the kernel works", 60, (settings.home / "pids").exists)
-        kernel, child = map(int, (settings.home / "pids").read_text().split())
+        wait_until("the kernel works", 60, pids.exists)
+        kernel, child = map(int, pids.read_text().split())
         assert is_running(kernel)
         assert history(settings).status == "running"
         os.kill(runner.pid, number)
@@ -74,22 +99,8 @@ def test_no_kernel_outlives_its_run(tmp_path: Path, number: signal.Signals) -> N
     finally:
         runner.kill()
         runner.communicate()
-        if (settings.home / "pids").exists():
-            end_group(int((settings.home / "pids").read_text().split()[0]))
-
-    run = history(settings)
-    assert run.status == "interrupted"
-    assert [step.status for step in run.steps] == ["interrupted", "skipped"]
-    assert run.note is not None
-    if number == signal.SIGKILL:
-        return
-    assert number.name in run.note
-    assert runner.returncode in (-number, 1 if number == signal.SIGINT else -number)
-    assert "interrupted" in run.index.read_text()
-    notebook = run.step("lingers").notebook
-    assert notebook is not None
-    executed = nbformat.read(notebook, as_version=4)
-    assert executed.cells[0].execution_count == 1
+        if pids.exists():
+            end_group(int(pids.read_text().split()[0]))
 
 
 def history(settings: Settings) -> RunResult:
@@ -98,7 +109,5 @@ def history(settings: Settings) -> RunResult:
 
 
 def end_group(leader: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+import neonblue_lab
 from neonblue_lab.errors import BadInput
 from neonblue_lab.pipelines.runner import Progress, run_pipeline
 from neonblue_lab.pipelines.runs import RunResult, load_runs
@@ -195,32 +196,34 @@ def test_independent_steps_run_at_the_same_time(workshop: Workshop) -> None:
     assert workshop.run().status == "succeeded"
 
 
+@pytest.fixture
+def unchanging_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone may edit the package while the tests run; runs that are to be equal then look at a folder apart."""
+    monkeypatch.setattr(neonblue_lab, "__file__", str(tmp_path / "package" / "__init__.py"))
+
+
 def gated(workshop: Workshop) -> None:
     workshop.notebook("gate", RECORD, "record(data_version=version)", parameters="version: int = 1")
     broken = "if broken:\n    raise ValueError(broken)"
     workshop.notebook("work", broken, parameters='home: str = ""\nbroken: str = ""')
+    workshop.settings.home.mkdir()
+    (workshop.settings.home / "metrics.yaml").write_text("")
     steps = {"name": "gate", "notebook": "gate"}, {"name": "work", "notebook": "work", "needs": ["gate"]}
     workshop.pipeline(*steps, gate="gate")
 
 
-def test_without_new_data_there_is_nothing_to_do(workshop: Workshop) -> None:
+@pytest.mark.usefixtures("unchanging_package")
+def test_without_new_data_there_is_nothing_to_do_unless_the_last_attempt_failed(workshop: Workshop) -> None:
     gated(workshop)
     first = workshop.run()
-    again = workshop.run()
     assert (first.status, first.data_versions) == ("succeeded", {"gate": 1})
+    again = workshop.run()
     assert again.status == "nothing_to_do"
     assert statuses(again) == {"gate": "succeeded", "work": "nothing_to_do"}
     assert again.note is not None
     assert first.run_id in again.note
     assert workshop.run(force=True).status == "succeeded"
-
-
-def test_new_data_changed_notebooks_and_failures_are_work_to_do(workshop: Workshop) -> None:
-    gated(workshop)
-    assert workshop.run().status == "succeeded"
     assert workshop.run(overrides={"work": {"broken": "on purpose"}}).status == "failed"
-    assert workshop.run().status == "succeeded"
-    (workshop.notebooks / "work.ipynb").write_text((workshop.notebooks / "work.ipynb").read_text() + "\n")
     assert workshop.run().status == "succeeded"
 
 
@@ -238,7 +241,7 @@ def test_nothing_has_run_when_a_parameter_does_not_fit(workshop: Workshop) -> No
     gated(workshop)
     with pytest.raises(BadInput, match=r"-p work.brken: there is no parameter"):
         workshop.run(overrides={"work": {"brken": "x"}})
-    assert not workshop.settings.home.exists()
+    assert not workshop.settings.runs.exists()
 
 
 def test_an_error_in_the_callers_own_code_ends_the_run_in_order(workshop: Workshop) -> None:
@@ -263,20 +266,8 @@ def test_an_error_in_the_callers_own_code_ends_the_run_in_order(workshop: Worksh
     assert run.finished_at is not None
 
 
-@pytest.fixture
-def in_thread() -> Callable[[Callable[[], Any]], Any]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    def call(function: Callable[[], Any]) -> Any:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(function).result()
-
-    return call
-
-
-def test_a_run_may_be_started_from_another_thread(
-    workshop: Workshop, in_thread: Callable[[Callable[[], Any]], Any]
-) -> None:
+def test_a_run_may_be_started_from_another_thread(workshop: Workshop) -> None:
     workshop.notebook("good", "print('here')")
     workshop.pipeline({"name": "good", "notebook": "good"})
-    assert in_thread(workshop.run).status == "succeeded"
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(workshop.run).result().status == "succeeded"

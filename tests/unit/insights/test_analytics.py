@@ -59,6 +59,7 @@ def shop(tmp_path: Path) -> Warehouse:
             event("purchase", "ann", second + timedelta(hours=2), session_id="s3", value=12.0),
             event("session_summary", "ann", second + timedelta(hours=3), session_id="s3", value=90.0),
             event("session_summary", "bob", second + timedelta(days=6, hours=23, minutes=30), session_id="s2", value=30.0),
+            event("experiment_created", None, second, experiment_id="x", properties={"user_segment": "everybody"}),
         ],
     )
 
@@ -67,10 +68,10 @@ def test_each_measure_is_what_its_description_says(shop: Warehouse) -> None:
     answer = analytics(shop, metrics=list(MEASURES))
 
     assert {total.metric: total.value for total in answer.totals} == {
-        "events": 10,
+        "events": 11,
         "users": 2,
         "sessions": 3,
-        "experiments": 0,
+        "experiments": 1,
         "conversions": 1,
         "converted_users": 1,
         "purchases": 2,
@@ -92,10 +93,12 @@ def test_an_event_without_a_device_counts_for_its_sessions_device_and_without_a_
     assert by_device.rows == [
         {"device_type": "phone", "revenue": 42.0, "events": 7},
         {"device_type": "desktop", "revenue": 0.0, "events": 3},
+        {"device_type": None, "revenue": 0.0, "events": 1},
     ]
     assert by_segment.rows == [
         {"user_segment": "loyal", "conversion_rate": 1.0, "users": 1},
         {"user_segment": "new", "conversion_rate": 0.0, "users": 1},
+        {"user_segment": None, "conversion_rate": None, "users": 0},
     ]
 
 
@@ -105,7 +108,7 @@ def test_weeks_begin_on_monday_in_utc_wherever_the_machine_is(shop: Warehouse, m
     weekly = analytics(shop, metrics=["events"], dimensions=["week"])
     daily = analytics(shop, metrics=["events"], dimensions=["day"])
 
-    assert weekly.rows == [{"week": date(2026, 3, 2), "events": 3}, {"week": date(2026, 3, 9), "events": 7}]
+    assert weekly.rows == [{"week": date(2026, 3, 2), "events": 3}, {"week": date(2026, 3, 9), "events": 8}]
     assert [row["day"] for row in daily.rows] == [date(2026, 3, day) for day in (2, 8, 9, 15)]
 
 
@@ -114,10 +117,10 @@ def test_the_last_complete_week_is_compared_with_the_one_before(shop: Warehouse)
     cut = analytics(shop, metrics=["events"], until=date(2026, 3, 15))
     begun = analytics(shop, metrics=["events"], since=MONDAY + timedelta(hours=1))
 
-    assert "events was 7 in the week of 2026-03-09, 3 the week before (+133.3%)." in complete.insights
+    assert "events was 8 in the week of 2026-03-09, 3 the week before (+166.7%)." in complete.insights
     week = complete.totals[0].week
     assert week is not None
-    assert (week.value, week.before, week.change) == (7, 3, pytest.approx(4 / 3))
+    assert (week.value, week.before, week.change) == (8, 3, pytest.approx(5 / 3))
     assert cut.totals[0].week is None
     assert begun.totals[0].week is None
 

@@ -19,7 +19,9 @@ def _series(values, step=DAY, start=START):
 @pytest.mark.parametrize("step", [HOUR, DAY, WEEK, timedelta(minutes=15)])
 def test_the_step_is_found_whatever_the_order_and_the_gaps(step):
     full = _series(np.arange(30.0), step)
-    regular = regular_series(full.sample(fraction=1, shuffle=True, seed=1).filter(~pl.col("value").is_in([4, 11, 12])))
+    regular = regular_series(
+        full.sample(fraction=1, shuffle=True, seed=1).filter(~pl.col("value").is_in([4.0, 11.0, 12.0]))
+    )
     assert regular.step == step
     assert len(regular) == 30
     assert regular.frame["timestamp"].to_list() == full["timestamp"].to_list()

@@ -131,6 +131,8 @@ def test_one_more_value_than_short_is_enough_to_choose():
     model = fit_trend(_series(_weekly(28, np.random.default_rng(9))))
     assert model.note == ""
     assert set(model.backtest["model"]) == set(NAMES)
+    assert model.horizon == model.backtest["horizon"].max() == 12
+    assert model.forecast(14).height == 14
 
 
 def test_a_gap_is_filled_counted_and_told():

@@ -159,7 +159,7 @@ def test_overrides_are_split_at_the_first_signs() -> None:
 
 @pytest.mark.parametrize("text", ["a", "a.b", "a=b", ".x=1", "a.=1"])
 def test_other_overrides_are_refused(text: str) -> None:
-    with pytest.raises(BadInput, match="step.parameter=value"):
+    with pytest.raises(BadInput, match=r"step\.parameter=value"):
         parse_overrides([text])
 
 
