@@ -349,7 +349,7 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Run a pipeline's notebooks, with reports."""
-    from neonblue_lab.pipelines import run_pipeline
+    from neonblue_lab.pipelines.runner import run_pipeline
 
     overrides: dict[str, dict[str, str]] = {}
     for assignment in parameter or []:
@@ -375,7 +375,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """History of pipeline runs."""
-    from neonblue_lab.pipelines import load_runs
+    from neonblue_lab.pipelines.runs import load_runs
 
     found = load_runs(_settings(home))[:limit]
     rows = [[r.run_id, r.pipeline, r.status, f"{sum(s.seconds or 0 for s in r.steps):.0f} s"] for r in found]
@@ -531,5 +531,7 @@ def _topic_progress() -> Iterator[Callable[[str, Any], None]]:
         yield tell
 
 
-def _tell_step(text: str) -> None:
-    print(text, file=sys.stderr)
+def _tell_step(progress: Any) -> None:
+    """One line on stderr each time a step comes to a new status."""
+    if progress.cell <= 1:
+        print(f"{progress.step}: {progress.status}", file=sys.stderr, flush=True)

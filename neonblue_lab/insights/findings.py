@@ -124,8 +124,8 @@ def _weakest(splits: Sequence[Dimension], groups: pl.DataFrame, overall: Numbers
 def _unplaced(split: Dimension, groups: pl.DataFrame) -> str | None:
     if "events" not in groups.columns or split.level not in ("session", "user"):
         return None
-    missing = groups.filter(pl.col(split.name).is_null())["events"].sum() / max(1, groups["events"].sum())
-    if missing <= UNKNOWN:
+    missing = groups.select(pl.col("events").filter(pl.col(split.name).is_null()).sum() / pl.col("events").sum()).item()
+    if not missing > UNKNOWN:
         return None
     return f"{missing:.0%} of the events cannot be placed by {split.name}: record it with every {split.level}."
 

@@ -122,7 +122,7 @@ def backtest(
 
 
 def first_origin(season: int) -> int:
-    """The fewest values that every forecaster can be fitted to: two seasons, and 10 once each end loses half a season."""
+    """The fewest values that every forecaster can be fitted to: two seasons, and 10 once each end loses half of one."""
     return max(2 * season, 10 + 2 * (season // 2))
 
 

@@ -196,6 +196,19 @@ class ClassifierReport:
             for name in kept[row["protocol"]][1]
         }
 
+    def hardest(self, label: str) -> str:
+        """The protocol that asks most of the label's classifier among those that could be measured: unseen event types,
+        else held-out users.
+
+        Raises:
+            BadInput: neither could be measured.
+        """
+        for protocol in (UNSEEN_TYPES, HELD_OUT_USERS):
+            if not self._of(label, protocol).is_empty():
+                return protocol
+        reasons = " ".join(self.notes.filter(label=label)["reason"])
+        raise BadInput(f"The classifier of {label} could not be measured. {reasons}")
+
     def _of(self, label: str, protocol: str) -> pl.DataFrame:
         if label not in LABELS or protocol not in PROTOCOLS:
             raise BadInput(

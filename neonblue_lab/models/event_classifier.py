@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from neonblue_lab.errors import BadInput
 from neonblue_lab.events.classification import LABEL_SCHEMA, LABELS, SERVERS
 from neonblue_lab.models.event_features import features
+from neonblue_lab.models.threads import one_thread
 
 JOIN = "+"
 """Between the names of stores when target_servers is predicted as one combined label."""
@@ -124,7 +125,8 @@ def fit_label(examples: pl.DataFrame, label: str, seed: int) -> Pipeline:
         ]
     )
     documents, values = examples["document"].to_list(), examples[label].to_list()
-    return pipeline.fit(documents, values, logistic__sample_weight=weights / weights.mean())
+    with one_thread():
+        return pipeline.fit(documents, values, logistic__sample_weight=weights / weights.mean())
 
 
 def predict_label(pipeline: Pipeline | None, documents: pl.Series) -> tuple[pl.Series, pl.Series]:

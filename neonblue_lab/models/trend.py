@@ -23,6 +23,7 @@ from neonblue_lab.models.backtest import (
 from neonblue_lab.models.forecasters import NAMES, SEASONAL_NAIVE, State, combine, members
 from neonblue_lab.models.scale import Scale
 from neonblue_lab.models.series import RegularSeries, default_horizon, default_season, regular_series
+from neonblue_lab.models.threads import one_thread
 
 BACKTEST_SCHEMA: dict[str, pl.DataType] = {"horizon": pl.Int64(), "model": pl.String(), "error": pl.Float64()}
 
@@ -138,7 +139,8 @@ def fit_trend(series: pl.DataFrame, *, season: int | None = None, horizon: int |
     else:
         horizon = min(horizon, len(regular) - first_origin(season))
     scale = Scale.of(regular.values)
-    trial = backtest(regular.values, regular.observed, season=season, horizon=horizon, scale=scale, names=names)
+    with one_thread():
+        trial = backtest(regular.values, regular.observed, season=season, horizon=horizon, scale=scale, names=names)
     notes += [f"Not tried: {reason}" for reason in trial.failed.values()]
     chosen = trial.best()
     return TrendModel(

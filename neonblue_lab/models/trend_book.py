@@ -71,21 +71,6 @@ class TrendBook:
             f"{_few(f'{experiment} {known}' for experiment, known in self.models)}."
         )
 
-    def forecast(self, experiment_id: str, metric: str, *, days: int) -> pl.DataFrame:
-        """Forecast a metric until at least `days` after its last value.
-
-        Returns:
-            Columns of `TrendModel.forecast`, one row a step.
-
-        Raises:
-            NotFound: there is no such trend.
-            BadInput: fewer than 1 day, or further ahead than the trend allows.
-        """
-        if days < 1:
-            raise BadInput(f"days {days} of a forecast: it must be 1 or more.")
-        model = self.get(experiment_id, metric)
-        return model.forecast(model.steps(timedelta(days=days)))
-
     @property
     def summary(self) -> pl.DataFrame:
         """One row a trend: what was chosen and what to expect of it.

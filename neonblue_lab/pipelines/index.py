@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
-from neonblue_lab.artifacts.staging import exclusive
-from neonblue_lab.files import replace_file
+from neonblue_lab.files import exclusive, replace_file
 from neonblue_lab.pipelines.pages import render
 from neonblue_lab.pipelines.runs import INDEX_FILE, RunResult, load_runs
 from neonblue_lab.settings import Settings

@@ -12,8 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from neonblue_lab.artifacts import GitState
-from neonblue_lab.artifacts.staging import exclusive
-from neonblue_lab.files import replace_file
+from neonblue_lab.files import exclusive, replace_file
 from neonblue_lab.settings import Settings
 
 StepStatus = Literal["pending", "running", "succeeded", "failed", "skipped", "nothing_to_do", "interrupted"]

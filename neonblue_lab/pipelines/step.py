@@ -26,6 +26,7 @@ START_SECONDS = 60
 OUTPUT_SECONDS = 30
 """How long a cell's last outputs may follow its end."""
 
+_INTERRUPTED = ("Interrupted", "the run was interrupted before this cell was done.")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 # What goes wrong is told by the step's error; without a handler the libraries would also print it on stderr.
@@ -110,11 +111,13 @@ def execute(
             step = f"the step took longer than its {timeout:g} seconds and was stopped in this cell."
             failure = "Timeout", step if late else f"the outputs of this cell did not arrive: {error}"
         except Stopped:
-            failure = "Interrupted", "the run was interrupted before this cell was done."
+            failure = _INTERRUPTED
         except RuntimeError as error:  # DeadKernelError, and a kernel that does not start.
             if launch.process is None:
                 raise
             failure = type(error).__name__, _death(launch, str(error))
+    if failure is not None and kernels.stopping.is_set():
+        failure = _INTERRUPTED  # Whatever form it took: a KeyboardInterrupt, a kernel that was killed.
     executed = remove_error_markers(seen[0]) if seen else None
     if executed is not None:
         del executed.metadata["papermill"]["input_path"]  # papermill puts the whole notebook here.

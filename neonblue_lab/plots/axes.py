@@ -29,7 +29,7 @@ def time(times: pl.Series) -> Axis:
     """
     first, last = times.min(), times.max()
     days = (last - first).total_seconds() / 86_400  # type: ignore[operator, union-attr]
-    label = "%-d %b" if days > 2 else "%-d %b %H:%M"
+    label = "%-d %b %H:%M" if 0 < days <= 2 else "%-d %b"
     ticks: int | dict[str, str | int] = 8
     if days > _DAYS_OF_MONTH_TICKS:
         months = next((months for months in (1, 2, 3, 6) if days / 30.4 / months <= 12), 12)

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from neonblue_lab.plots import axes, frames
-from neonblue_lab.plots.theme import BLUE, CONTEXT, INK, MUTED, entitled, layered, use_theme
+from neonblue_lab.plots.theme import BLUE, CONTEXT, INK, MUTED, counted, entitled, layered, use_theme
 
 _ABSTAINS = "(abstains)"
 _BLUES = ("#F3F6F9", "#BFD8EC", "#5A9FD0", "#1F6DB0", "#084A8C")
@@ -117,6 +117,6 @@ def reliability_chart(frame: pl.DataFrame) -> alt.LayerChart:
     chart = layered(ideal, *notes, gaps, line, points, width=400, height=400)
     subtitle = (
         f"On average {100 * error:.1f} percentage points between stated confidence and accuracy (expected calibration "
-        f"error, {total:,.0f} predictions). Larger points: more predictions."
+        f"error, {counted(total, 'prediction')}). Larger points: more predictions."
     )
     return entitled(chart, "Can its confidence be believed?", subtitle, width=460)

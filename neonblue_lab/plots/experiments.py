@@ -8,7 +8,7 @@ import polars as pl
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.plots import axes, frames
-from neonblue_lab.plots.theme import BLUE, CONTEXT, INK, PALE, VERMILLION, WIDTH, entitled, layered, use_theme
+from neonblue_lab.plots.theme import BLUE, CONTEXT, INK, PALE, VERMILLION, WIDTH, counted, entitled, layered, use_theme
 
 _HIGHER, _LOWER, _UNCLEAR = "clearly higher", "clearly lower", "no clear difference"
 _COLOURS = {_HIGHER: BLUE, _LOWER: VERMILLION, _UNCLEAR: CONTEXT}
@@ -162,9 +162,8 @@ def sample_ratio_chart(checks: pl.DataFrame, *, alpha: float = 0.001) -> alt.Lay
     line = limit.mark_rule(color=INK, strokeDash=[5, 4])
     note = limit.mark_text(align="left", dx=6).encode(x=alt.value(WIDTH), text="text:N")
     chart = layered(points, line, note, width=WIDTH, height=320)
-    subtitle = (
-        f"Flagged: {flagged:,} of {tested:,} experiments ({flagged / tested:.1%}), chi-squared p below {alpha:g}."
-    )
+    of = f"{flagged:,} of {counted(tested, 'experiment')}"
+    subtitle = f"Flagged: {of} ({flagged / tested:.1%}), with a chi-squared p below {alpha:g}."
     if flagged:
         subtitle += " Where the traffic did not split as planned, no lift can be trusted."
     if 0 < undated < tested:
@@ -211,6 +210,7 @@ def p_value_histogram(frame: pl.DataFrame, column: str, *, bins: int = 20) -> al
         .with_columns(pl.col("count").fill_null(0), start=pl.col("bin") / bins, end=(pl.col("bin") + 1) / bins)
     )
     level, first = len(values) / bins, int(bars["count"][0])
+    expected = f"{level:,.0f}" if level >= 10 else f"{level:.2g}"
     histogram = (
         alt.Chart(bars)
         .mark_bar(binSpacing=1.5)
@@ -227,7 +227,7 @@ def p_value_histogram(frame: pl.DataFrame, column: str, *, bins: int = 20) -> al
     chart = layered(histogram, line, note, width=WIDTH, height=280)
     subtitle = (
         f"{first:,} of {len(values):,} values of {column} ({first / len(values):.0%}) are below {1 / bins:g}; about "
-        f"{level:,.0f} would be if nothing had an effect. A peak at the left is signal; a slope towards 1, or a peak "
+        f"{expected} would be if nothing had an effect. A peak at the left is signal; a slope towards 1, or a peak "
         "elsewhere, means that the test does not fit the data."
     )
     return entitled(chart, "How much signal is in these tests?", subtitle)

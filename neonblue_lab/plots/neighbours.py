@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from neonblue_lab.plots import frames
-from neonblue_lab.plots.theme import CATEGORIES, CONTEXT, PALE, VERMILLION, entitled, layered, use_theme
+from neonblue_lab.plots.theme import CATEGORIES, CONTEXT, PALE, VERMILLION, counted, entitled, layered, use_theme
 
 _GROUPS = 5
 _OTHERS = "other"
@@ -43,7 +43,7 @@ def neighbours_map(frame: pl.DataFrame, *, query: str) -> alt.HConcatChart:
     chart = alt.hconcat(_plane(rows, hits, shown), _list(hits), spacing=22)
     numbered = f"the {len(hits)} nearest in meaning" if len(hits) != 1 else "the nearest in meaning"
     subtitle = (
-        f"{len(rows):,} documents; those that mean alike lie near each other, as far as a plane can show it. "
+        f"{counted(len(rows), 'document')}; those that mean alike lie near each other, as far as a plane can show it. "
         f"Numbered: {numbered}."
     )
     title = f"Nearest to “{textwrap.shorten(query, 70, placeholder=' …')}”"

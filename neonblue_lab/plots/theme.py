@@ -47,7 +47,7 @@ def counted(number: float, noun: str) -> str:
 def entitled(chart: AnyChart, title: str, subtitle: str, *, width: float = WIDTH) -> AnyChart:
     """The chart with its title and, wrapped to `width` pixels, what a reader has to know to read it."""
     lines = _balanced(subtitle, max(30, int(width / _CHARACTER)))
-    return chart.properties(title=alt.TitleParams(text=title, subtitle=lines), description=f"{title}. {subtitle}")
+    return chart.properties(title=alt.TitleParams(text=title, subtitle=lines), description=f"{title}\n{subtitle}")
 
 
 def _balanced(text: str, width: int) -> list[str]:

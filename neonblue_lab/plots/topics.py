@@ -7,7 +7,7 @@ import polars as pl
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.plots import axes, frames
-from neonblue_lab.plots.theme import CATEGORIES, CONTEXT, INK, VERMILLION, WIDTH, entitled, layered, use_theme
+from neonblue_lab.plots.theme import CATEGORIES, CONTEXT, INK, VERMILLION, WIDTH, counted, entitled, layered, use_theme
 
 _DAYS_BEFORE_WEEKS = 120
 _FEWEST_BARS = 14
@@ -65,7 +65,7 @@ def records_chart(frame: pl.DataFrame) -> alt.LayerChart:
     biggest, everything = topics.row(0, named=True), float(topics["records"].sum())
     days = f"from {first:%-d %b %Y} to {last:%-d %b %Y}" if last > first else f"on {first:%-d %b %Y}"
     share = f"{biggest['topic']} is {biggest['records'] / everything:.0%} of them. " if len(names) > 1 else ""
-    subtitle = f"{everything:,.0f} records {days}. {share}A gap is a {unit} without records."
+    subtitle = f"{counted(everything, 'record')} {days}. {share}A gap is a {unit} without records."
     return entitled(layered(bars, width=WIDTH, height=280), "What came in, by topic", subtitle)
 
 
@@ -96,7 +96,11 @@ def dead_letter_chart(frame: pl.DataFrame, *, top: int = 15) -> alt.LayerChart:
     )
     total, kinds = float(reasons["count"].sum()), len(reasons)
     if kinds > top:
-        rest = {"error": f"{kinds - top} other reasons", "count": float(reasons["count"][top:].sum()), "rest": True}
+        rest = {
+            "error": counted(kinds - top, "other reason"),
+            "count": float(reasons["count"][top:].sum()),
+            "rest": True,
+        }
         reasons = pl.concat([reasons.head(top), pl.DataFrame([rest], schema=reasons.schema)])
     base = alt.Chart(reasons).encode(
         x=alt.X("count:Q", title="Records", axis=axes.counts()),
@@ -107,7 +111,7 @@ def dead_letter_chart(frame: pl.DataFrame, *, top: int = 15) -> alt.LayerChart:
     counts = base.mark_text(align="left", dx=6).encode(text=alt.Text("count:Q", format=",d"))
     chart = layered(bars, counts, width=WIDTH - 240, height=alt.Step(26))
     subtitle = (
-        f"{total:,.0f} records could not be read, for {kinds} reason{'s' if kinds > 1 else ''}. Each is kept byte for "
-        "byte and can be replayed once the cause is mended."
+        f"{counted(total, 'record')} could not be read, for {counted(kinds, 'reason')}. Each is kept byte for byte and "
+        "can be replayed once the cause is mended."
     )
     return entitled(chart, "Why records were set aside", subtitle)

@@ -1,12 +1,13 @@
 """Charts of a trend model: its forecast with the history, and its errors beside those of a naive forecast."""
 
+import math
 from functools import partial
 
 import altair as alt
 import polars as pl
 
 from neonblue_lab.plots import axes, frames
-from neonblue_lab.plots.theme import BLUE, CATEGORIES, CONTEXT, INK, MUTED, WIDTH, entitled, layered, use_theme
+from neonblue_lab.plots.theme import BLUE, CATEGORIES, CONTEXT, INK, MUTED, WIDTH, counted, entitled, layered, use_theme
 
 _OBSERVED, _FORECAST = "observed", "forecast"
 
@@ -32,10 +33,11 @@ def forecast_chart(
     name = "forecast_chart"
     seen = frames.drop_incomplete(frames.take(history, name, seen_columns), name, list(seen_columns)).sort("timestamp")
     ahead = frames.drop_incomplete(frames.take(forecast, name, ahead_columns), name, list(ahead_columns))
-    # The band opens from the last value seen, which is known.
+    ahead = ahead.sort("timestamp")
+    # The band opens from the last value seen, which is known; a forecast of what was seen since stands by itself.
     last = seen.tail(1).select("timestamp", mean="value", low="value", high="value")
-    fan = pl.concat([last, ahead.filter(pl.col("timestamp") > last["timestamp"][0])]).sort("timestamp")
     now = last["timestamp"][0]
+    fan = pl.concat([last, ahead]) if ahead["timestamp"][0] > now else ahead
 
     times = pl.concat([seen["timestamp"], ahead["timestamp"]])
     x = alt.X("timestamp:T", title="Time (UTC)", scale=alt.Scale(type="utc"), axis=axes.time(times))
@@ -46,7 +48,7 @@ def forecast_chart(
         legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=2.5, symbolSize=220),
     )
     band = alt.Chart(fan).mark_area(color=BLUE, opacity=0.18).encode(x=x, y=y("low:Q"), y2="high:Q")
-    border = alt.Chart(last).mark_rule(strokeDash=[2, 3], color=MUTED).encode(x=x)
+    border = alt.Chart(fan.head(1)).mark_rule(strokeDash=[2, 3], color=MUTED).encode(x=x)
     observed = (
         alt.Chart(seen.with_columns(series=pl.lit(_OBSERVED)))
         .mark_line(strokeWidth=1.6, point=len(seen) == 1)
@@ -55,7 +57,7 @@ def forecast_chart(
     middle = alt.Chart(fan.with_columns(series=pl.lit(_FORECAST))).mark_line().encode(x=x, y=y("mean:Q"), color=colour)
     chart = layered(band, border, observed, middle, width=WIDTH, height=300)
     subtitle = (
-        f"{len(seen):,} values up to {now:%-d %b %Y}, then {len(ahead):,} ahead. "
+        f"{counted(len(seen), 'value')} up to {now:%-d %b %Y}; {len(ahead):,} forecast. "
         f"The band is meant to hold {coverage:.0%} of what comes."
     )
     return entitled(chart, title, subtitle)
@@ -85,11 +87,12 @@ def backtest_chart(
     learned = names[: int((~models["baseline"]).sum())]
     colours = [CATEGORIES[i % len(CATEGORIES)] for i in range(len(learned))] + [CONTEXT] * (len(names) - len(learned))
     nearest, furthest = rows.select(low=pl.min("horizon"), high=pl.max("horizon")).row(0)
+    steps = list(range(math.ceil(nearest), int(furthest) + 1, max(1, round((furthest - nearest) / 14))))
     x = alt.X(
         "horizon:Q",
         title=f"Horizon ({step})",
         scale=alt.Scale(domain=[min(1.0, nearest), max(2.0, furthest)], padding=8, nice=False),
-        axis=alt.Axis(grid=False, format="d", tickMinStep=1, tickCount=14),
+        axis=alt.Axis(grid=False, format="d", values=steps),
     )
     base = alt.Chart(rows).encode(
         x=x,

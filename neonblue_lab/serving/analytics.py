@@ -55,9 +55,7 @@ def generate_analytics_insights(
     limit: Annotated[int, Field(ge=1, le=2000, description="At most so many rows, of the latest times.")] = 200,
 ) -> AnalyticsInsights:
     """Measure what users did: named metrics split by named dimensions over a period, with what stands out in words."""
-    found = analytics(
-        lab.warehouse, metrics=metrics, dimensions=dimensions, since=since, until=until, limit=limit
-    )
+    found = analytics(lab.warehouse, metrics=metrics, dimensions=dimensions, since=since, until=until, limit=limit)
     return AnalyticsInsights(
         data_version=found.data_version,
         artifacts=[],

@@ -7,7 +7,8 @@ import polars as pl
 from pydantic import BaseModel, Field
 
 from neonblue_lab.errors import BadInput, NotFound
-from neonblue_lab.insights.readout import SAMPLE_RATIO_ALPHA, Readout, Verdict
+from neonblue_lab.insights.readout import Readout, Verdict
+from neonblue_lab.insights.scorecard import SAMPLE_RATIO_ALPHA
 from neonblue_lab.lab import Lab
 from neonblue_lab.serving.answer import Answer, ArtifactUsed
 from neonblue_lab.serving.neighbours import Neighbour, neighbour, outcomes
@@ -100,7 +101,9 @@ class ConfidenceInterval(BaseModel):
 class SampleRatioCheck(BaseModel):
     """Whether users were split as planned. Where they were not, no other number can be trusted."""
 
-    p_value: float | None = Field(description="Chi-squared test against the planned allocation; null where not testable.")
+    p_value: float | None = Field(
+        description="Chi-squared test against the planned allocation; null where not testable."
+    )
     threshold: float
     passed: bool | None
 

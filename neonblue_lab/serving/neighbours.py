@@ -14,9 +14,13 @@ class Neighbour(BaseModel):
     """An experiment that was found by the meaning of its text."""
 
     experiment_id: str
-    score: float = Field(description="Cosine similarity, -1 to 1. It orders the results of one query and is no probability.")
+    score: float = Field(
+        description="Cosine similarity, -1 to 1. It orders the results of one query and is no probability."
+    )
     document: str
-    metadata: dict[str, str | int | float] = Field(description="Facts as of the day the index was built; unknown ones absent.")
+    metadata: dict[str, str | int | float] = Field(
+        description="Facts as of the day the index was built; unknown ones absent."
+    )
 
 
 def neighbour(hit: SearchHit) -> Neighbour:
@@ -31,7 +35,9 @@ def outcomes(found: Sequence[Neighbour]) -> list[str]:
     if not found:
         return []
     counts = Counter(str(one.metadata.get("outcome", "unknown")) for one in found)
-    sentences = [f"Of {len(found)} similar experiments: " + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + "."]
+    sentences = [
+        f"Of {len(found)} similar experiments: " + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + "."
+    ]
     wins = [one for one in found if one.metadata.get("outcome") == "win" and "lift" in one.metadata]
     if wins:
         best = max(wins, key=lambda one: abs(float(one.metadata["lift"])))

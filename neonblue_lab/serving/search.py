@@ -47,7 +47,7 @@ def semantic_experiment_search(
         search_results=hits,
         interpretation=_interpretation(query, filters, hits),
         similar_experiments=[neighbour(hit) for hit in near if hit.experiment_id not in found][:SIMILAR],
-        recommendations=_recommendations(hits, filters),
+        recommendations=_recommendations(hits),
     )
 
 
@@ -61,9 +61,9 @@ def _interpretation(query: str, filters: dict[str, Any] | None, hits: list[Neigh
     return f"{read}: {close}" + (", which is no close match." if hits[0].score < WEAK else ".")
 
 
-def _recommendations(hits: list[Neighbour], filters: dict[str, Any] | None) -> list[str]:
+def _recommendations(hits: list[Neighbour]) -> list[str]:
     if not hits:
-        return ["Loosen the filters: no indexed experiment meets them." if filters else "Build the index on more experiments."]
+        return ["Loosen the filters: no indexed experiment meets them."]
     advice = outcomes(hits)
     if hits[0].score < WEAK:
         advice.append("Say the query in other words, or look through list_experiments: nothing indexed is close to it.")

@@ -14,8 +14,12 @@ from neonblue_lab.serving.answer import Answer, ArtifactUsed
 class Accuracy(BaseModel):
     """How the model did on the series' own past; null where the series is too short to tell."""
 
-    mase: float | None = Field(description="Mean absolute error, relative to repeating the last season within the series.")
-    naive_mase: float | None = Field(description="The same of simply repeating the last season, at the same past origins.")
+    mase: float | None = Field(
+        description="Mean absolute error, relative to repeating the last season within the series."
+    )
+    naive_mase: float | None = Field(
+        description="The same of simply repeating the last season, at the same past origins."
+    )
     smape: float | None
     coverage: float | None = Field(description="Share of later values that the 95 % intervals held.")
 
@@ -70,5 +74,7 @@ def _insights(found: Forecast) -> list[str]:
     elif mase < naive:
         sentences.append(f"On its past it was {1 - mase / naive:.0%} more accurate than repeating the last season.")
     else:
-        sentences.append("On its past it was no more accurate than repeating the last season: trust the level, not the shape.")
+        sentences.append(
+            "On its past it was no more accurate than repeating the last season: trust the level, not the shape."
+        )
     return [*sentences, found.note] if found.note else sentences

@@ -38,7 +38,7 @@ class Segment:
 
     Attributes:
         share: of all users.
-        conversion: chance that a user converts after exposure, without any lift.
+        conversion: chance that a user converts after exposure, without any lift; two of the largest keep it below 1.
         order_value: mean value of a purchase.
         returns: sessions beyond the first, relative to the average.
         depth: pages and clicks in a session, relative to the average.
@@ -264,5 +264,6 @@ def _assign(
 def _choice_by_row(rng: np.random.Generator, chances: NDArray[np.float64]) -> NDArray[np.int64]:
     """One draw per row of `chances`."""
     draw = rng.random((chances.shape[0], 1))
-    place = (draw > np.cumsum(chances, axis=1)).sum(axis=1)
-    return np.minimum(place, chances.shape[1] - 1).astype(np.int64)
+    place: NDArray[np.int64] = (draw > np.cumsum(chances, axis=1)).sum(axis=1)
+    last = chances.shape[1] - 1  # rounding may leave a sum of chances a little below the draw
+    return place.clip(max=last)

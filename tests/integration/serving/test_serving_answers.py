@@ -114,7 +114,9 @@ def test_a_performance_is_the_labs_readout(call: Call, lab: Lab, truth: dict[str
         assert answer["verdict"] == readout.verdict
         assert answer["reasons"] == readout.reasons
         assert [variant["variant_id"] for variant in answer["experiment"]["variants"]] == experiment["variants"]
-        assert [row["p_adjusted"] for row in answer["rows"]] == pytest.approx([row["p_adjusted"] for row in readout.rows])
+        assert [row["p_adjusted"] for row in answer["rows"]] == pytest.approx(
+            [row["p_adjusted"] for row in readout.rows]
+        )
         treated = [row["variant_id"] for row in answer["statistical_significance"]]
         assert treated == experiment["variants"][1:] == [row["variant_id"] for row in answer["confidence_interval"]]
         for interval, stated in zip(answer["confidence_interval"], answer["statistical_significance"], strict=True):
@@ -201,7 +203,9 @@ def test_analytics_by_variant_are_the_scorecards(call: Call, lab: Lab) -> None:
         assert measured[row["experiment_id"], row["control_id"]] == pytest.approx(row["mean_control"], rel=1e-12)
 
 
-def test_resources_hold_experiments_and_model_cards(read: Callable[[str], str], lab: Lab, truth: dict[str, Any]) -> None:
+def test_resources_hold_experiments_and_model_cards(
+    read: Callable[[str], str], lab: Lab, truth: dict[str, Any]
+) -> None:
     first = truth["experiments"][0]
     one = json.loads(read(f"experiment://{first['experiment_id']}"))
     listed = json.loads(read("experiments://list"))
@@ -228,7 +232,9 @@ def test_what_cannot_be_answered_is_said_in_a_sentence_that_helps(refused: Calla
     # A mistyped argument is not dropped, and a wrong type is named.
     assert "limt\n  Extra inputs are not permitted" in refused("list_experiments", limt=3)
     assert "limit\n  Input should be a valid integer" in refused("list_experiments", limit="many")
-    assert "since\n  Input should be a valid date" in refused("generate_analytics_insights", metrics=["users"], since="soon")
+    assert "since\n  Input should be a valid date" in refused(
+        "generate_analytics_insights", metrics=["users"], since="soon"
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,7 +253,9 @@ def test_a_resource_that_is_not_there_says_what_is(server: Any, talk: Talk, uri:
     assert said in talk(server, ask)
 
 
-def test_a_missing_artifact_is_an_answer_that_names_the_notebook(own_home: Path, talk: Talk, truth: dict[str, Any]) -> None:
+def test_a_missing_artifact_is_an_answer_that_names_the_notebook(
+    own_home: Path, talk: Talk, truth: dict[str, Any]
+) -> None:
     store = ArtifactStore(Lab.open(own_home).settings.artifacts)
     for name in (INDEX, TRENDS):
         (store.root / name).rename(store.root.parent / name)
@@ -291,7 +299,9 @@ def test_asking_writes_nothing(own_home: Path, talk: Talk, truth: dict[str, Any]
 
     async def ask(client: Client) -> None:
         await client.call_tool("list_experiments", {})
-        await client.call_tool("analyze_experiment_performance", {"experiment_id": truth["experiments"][0]["experiment_id"]})
+        await client.call_tool(
+            "analyze_experiment_performance", {"experiment_id": truth["experiments"][0]["experiment_id"]}
+        )
         await client.call_tool("semantic_experiment_search", {"query": "a text never seen before"})
         await client.call_tool("predict_experiment_trends", {"experiment_id": "programme"})
         await client.call_tool("generate_analytics_insights", {"metrics": ["users"], "dimensions": ["day"]})

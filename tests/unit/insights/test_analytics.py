@@ -44,21 +44,32 @@ def warehouse_of(folder: Path, events: list[dict[str, Any]], **tables: list[dict
 @pytest.fixture
 def shop(tmp_path: Path) -> Warehouse:
     """Two weeks; ann (loyal) on a phone, bob (new) on a desktop; ann buys for 30 and 12 in the second week."""
-    phone, desktop = {"device_type": "phone", "user_segment": "loyal"}, {"device_type": "desktop", "user_segment": "new"}
+    phone, desktop = (
+        {"device_type": "phone", "user_segment": "loyal"},
+        {"device_type": "desktop", "user_segment": "new"},
+    )
     second = MONDAY + timedelta(days=7)
     return warehouse_of(
         tmp_path,
         [
             event("session_start", "ann", MONDAY + timedelta(hours=1), session_id="s1", properties=phone),
             event("page_view", "ann", MONDAY + timedelta(hours=2), session_id="s1", properties={"page": "home"}),
-            event("session_start", "bob", MONDAY + timedelta(days=6, hours=23, minutes=59), session_id="s2", properties=desktop),
+            event(
+                "session_start",
+                "bob",
+                MONDAY + timedelta(days=6, hours=23, minutes=59),
+                session_id="s2",
+                properties=desktop,
+            ),
             event("page_view", "bob", second, session_id="s2", properties={"page": "cart"}),
             event("session_start", "ann", second, session_id="s3", properties=phone),
             event("conversion", "ann", second + timedelta(hours=1), session_id="s3"),
             event("purchase", "ann", second + timedelta(hours=1), session_id="s3", value=30.0),
             event("purchase", "ann", second + timedelta(hours=2), session_id="s3", value=12.0),
             event("session_summary", "ann", second + timedelta(hours=3), session_id="s3", value=90.0),
-            event("session_summary", "bob", second + timedelta(days=6, hours=23, minutes=30), session_id="s2", value=30.0),
+            event(
+                "session_summary", "bob", second + timedelta(days=6, hours=23, minutes=30), session_id="s2", value=30.0
+            ),
             event("experiment_created", None, second, experiment_id="x", properties={"user_segment": "everybody"}),
         ],
     )
@@ -86,7 +97,9 @@ def test_each_measure_is_what_its_description_says(shop: Warehouse) -> None:
     assert answer.data_version == shop.data_version
 
 
-def test_an_event_without_a_device_counts_for_its_sessions_device_and_without_a_segment_for_its_users(shop: Warehouse) -> None:
+def test_an_event_without_a_device_counts_for_its_sessions_device_and_without_a_segment_for_its_users(
+    shop: Warehouse,
+) -> None:
     by_device = analytics(shop, metrics=["revenue", "events"], dimensions=["device_type"])
     by_segment = analytics(shop, metrics=["conversion_rate"], dimensions=["user_segment"])
 
@@ -217,7 +230,9 @@ def test_conversion_rate_by_variant_is_the_scorecards(tmp_path: Path) -> None:
     for row in card.rows.iter_rows(named=True):
         expected[row["experiment_id"], row["control_id"]] = (row["mean_control"], row["n_control"])
         expected[row["experiment_id"], row["variant_id"]] = (row["mean_variant"], row["n_variant"])
-    measured = {(r["experiment"], r["variant"]): (r["conversion_rate"], r["users"]) for r in answer.rows if r["variant"]}
+    measured = {
+        (r["experiment"], r["variant"]): (r["conversion_rate"], r["users"]) for r in answer.rows if r["variant"]
+    }
     assert measured == expected
     assert expected["x", "new"] == (pytest.approx(1 / 3), 3)
 
@@ -229,7 +244,9 @@ def test_sentences_name_the_groups_that_differ_by_more_than_chance(tmp_path: Pat
         events.append(event("session_start", f"u{i}", MONDAY, properties={"user_segment": segment}))
         if i % 10 == 0 or (segment == "loyal" and i % 3 == 0):
             events.append(event("conversion", f"u{i}", MONDAY + timedelta(hours=1)))
-    answer = analytics(warehouse_of(tmp_path, events), metrics=["conversion_rate", "users"], dimensions=["user_segment"])
+    answer = analytics(
+        warehouse_of(tmp_path, events), metrics=["conversion_rate", "users"], dimensions=["user_segment"]
+    )
 
     assert answer.insights == [
         "conversion_rate is highest for user_segment loyal, 40.00%, and lowest for user_segment new, 10.00% "

@@ -33,8 +33,8 @@ def test_the_seasonal_naive_forecast_has_the_official_figures(m4):
     assert round(float(np.mean(mases)), 3) == 1.193
 
 
-# Every 28th series, for the time it takes. So few can go either way: MASE was 1.08 against 1.26 on 89 series (three strides
-# of 14), but 0.98 against 0.85 on nine others.
+# Every 28th series, for the time it takes. So few can go either way: MASE was 1.08 against 1.26 on 89 series (three
+# strides of 14), but 0.98 against 0.85 on nine others.
 def test_the_chosen_forecaster_is_no_worse_than_the_seasonal_naive_one(m4):
     chosen, naive, covered = [], [], []
     for name in [f"H{number}" for number in range(1, 415, 28)]:

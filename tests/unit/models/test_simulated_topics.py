@@ -1,4 +1,4 @@
-"""On simulated topics, as replay would parse them: what the classifier and the trends make of all event types at once."""
+"""On simulated topics, parsed as replay does: what the classifier and the trends make of all event types at once."""
 
 import polars as pl
 import pytest

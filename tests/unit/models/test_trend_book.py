@@ -68,16 +68,19 @@ def test_serving_a_forecast_imports_no_statsmodels(book, tmp_path):
         "import sys; from pathlib import Path; from neonblue_lab.artifacts import ArtifactStore;"
         "from neonblue_lab.models import trend_book;"
         f"book = trend_book.load(ArtifactStore(Path({str(tmp_path)!r})).get('metric_trends', 'latest'));"
-        "assert book.forecast('checkout', 'revenue', days=7).height == 7;"
+        "assert book.get('checkout', 'revenue').forecast(7).height == 7;"
         "assert not {'statsmodels', 'sklearn', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_days_become_steps_of_the_series(book):
-    assert book.forecast("checkout", "conversions", days=10).height == 10
-    weeks = book.forecast("search", "clicks", days=10)
-    assert weeks["timestamp"].diff().drop_nulls().to_list() == [timedelta(days=7)]
+def test_each_series_is_forecast_in_its_own_steps(book):
+    for key, step in ((("checkout", "conversions"), 1), (("search", "clicks"), 7)):
+        model = book.get(*key)
+        times = model.forecast(model.steps(timedelta(days=20)))["timestamp"]
+        assert times.diff().drop_nulls().unique().to_list() == [timedelta(days=step)]
+        last = model.series.frame["timestamp"][-1]
+        assert timedelta(days=20) <= times[-1] - last < timedelta(days=20 + step)
 
 
 def test_a_series_that_cannot_be_fitted_is_skipped_with_its_reason(book):

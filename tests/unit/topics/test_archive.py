@@ -112,7 +112,7 @@ def test_a_start_skips_row_groups_without_reading_them(tmp_path: Path) -> None:
     records = RecordBatch("t", frame.select(pl.col(name).cast(kind) for name, kind in RECORD_SCHEMA.items()))
     write_archive(tmp_path, [records])
     part = tmp_path / "t" / "part-00000.parquet"
-    groups = pq.ParquetFile(part).metadata
+    groups = pq.read_metadata(part)
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [size] * 3
     damaged = bytearray(part.read_bytes())
     first = groups.row_group(0).column(5)
