@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
-sys.argv.insert(1, "serve")
+if __name__ == "__main__":
+    # The checkout in the place of this folder, so that the package is found whether or not it is installed.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from neonblue_lab.cli import main
 
-from neonblue_lab.cli import main  # noqa: E402
-
-main()
+    sys.argv.insert(1, "serve")
+    main()

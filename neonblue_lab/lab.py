@@ -160,8 +160,8 @@ class Lab:
         import json
 
         import orjson
-        from IPython.display import display
+        from IPython.display import publish_display_data
 
         document = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
         text = "\n".join(f"{name}: {json.dumps(value)}" for name, value in document.items())
-        display({RECORD_MIME: document, "text/plain": text}, raw=True)
+        publish_display_data({RECORD_MIME: document, "text/plain": text})

@@ -70,9 +70,9 @@ def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str
     """
     rows = card.rows.to_dicts()
     checks = card.checks.to_dicts()
-    measured = [check["metric"] for check in checks]
+    measured: list[str] = [check["metric"] for check in checks]
     stated = experiment.get("primary_metric")
-    primary = stated if stated in measured else min(measured, key=lambda m: ([*metrics, m].index(m), m))
+    primary: str = stated if stated in measured else min(measured, key=lambda m: ([*metrics, m].index(m), m))
     names = {v["variant_id"]: v["name"] or v["variant_id"] for v in experiment.get("variants") or []}
     sign = {m: -1 if m in metrics and metrics[m].better == "lower" else 1 for m in measured}
     verdict, variant, reasons, advice = _judge(rows, checks, primary, sign, names, experiment.get("status"), card.alpha)

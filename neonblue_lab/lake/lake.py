@@ -162,7 +162,7 @@ class Lake:
         if not paths:
             return pl.LazyFrame(schema=described.schema)
         hive = {column: described.schema[column] for column in [described.partition_by] if column}
-        return pl.scan_parquet(paths, hive_schema=hive or None, hive_partitioning=bool(hive), glob=False)
+        return pl.scan_parquet(list(paths), hive_schema=hive or None, hive_partitioning=bool(hive), glob=False)
 
     def versions(self) -> dict[str, int]:
         """Table -> newest version, for every table that exists."""

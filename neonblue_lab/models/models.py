@@ -19,7 +19,6 @@ from neonblue_lab.models.training import training_events
 from neonblue_lab.models.trend_book import TrendBook
 from neonblue_lab.warehouse.warehouse import Warehouse
 
-
 HISTORY = 120
 
 
