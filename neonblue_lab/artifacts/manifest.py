@@ -112,7 +112,7 @@ def _plain(value: Any, where: str) -> JsonValue:
     )
 
 
-def plain_metrics(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     """`metrics` as Python floats; None stays, for what could not be measured.
 
     Raises:
@@ -126,7 +126,7 @@ def plain_metrics(metrics: Mapping[str, float | None]) -> dict[str, float | None
     return plain
 
 
-def plain_versions(data_versions: Mapping[str, int]) -> dict[str, int]:
+def plain_versions(data_versions: Mapping[str, Any]) -> dict[str, int]:
     """`data_versions` as Python integers.
 
     Raises:
@@ -138,7 +138,7 @@ def plain_versions(data_versions: Mapping[str, int]) -> dict[str, int]:
     return {_text_key(key, "data_versions"): int(value) for key, value in data_versions.items()}
 
 
-def plain_seed(seed: int | None) -> int | None:
+def plain_seed(seed: Any) -> int | None:
     """`seed` as a Python integer, or None.
 
     Raises:

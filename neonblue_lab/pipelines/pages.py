@@ -1,6 +1,7 @@
 """The look that all pages share: templates that escape what they are given, and how times and values are written."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from neonblue_lab.pipelines.runs import RunResult
+from neonblue_lab.pipelines.runs import DATA_VERSION, RunResult
 
 TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_VALUE = 80
@@ -28,8 +29,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"moment": moment, "seconds": seconds, "duration": duration, "shown": shown, "words": words}
-    environment.filters.update(filters)
+    environment.filters.update({each.__name__: each for each in (moment, seconds, duration, shown, words, learned)})
     return environment
 
 
@@ -57,7 +57,7 @@ def duration(run: RunResult) -> str:
 
 
 def shown(value: Any) -> str:
-    """A recorded value for reading: grouped digits, four significant figures, long things cut."""
+    """A recorded value for reading: grouped digits, four significant figures, long texts cut, long lists counted."""
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, int):
@@ -65,7 +65,14 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
     text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[:_LONGEST_VALUE]}…" if isinstance(value, str) else f"{len(value)} values"
+
+
+def learned(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What a step recorded besides the version of the data, which the page of all runs tells once per run."""
+    return {name: value for name, value in recorded.items() if name != DATA_VERSION}
 
 
 def words(status: str) -> str:

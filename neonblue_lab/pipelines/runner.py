@@ -26,6 +26,7 @@ from neonblue_lab.pipelines.kernel import GRACE_SECONDS, KernelLaunch, Kernels
 from neonblue_lab.pipelines.plan import PlannedStep, plan
 from neonblue_lab.pipelines.report import render_report
 from neonblue_lab.pipelines.runs import (
+    DATA_VERSION,
     INDEX_FILE,
     RunResult,
     RunStatus,
@@ -43,8 +44,6 @@ from neonblue_lab.pipelines.step import execute, recorded_values
 from neonblue_lab.settings import CHECKOUT, Settings
 
 CONCURRENT_STEPS = 2
-DATA_VERSION = "data_version"
-"""What a gate records: equal values mean equal data."""
 
 
 class Progress(NamedTuple):

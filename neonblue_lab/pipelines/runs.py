@@ -18,6 +18,8 @@ from neonblue_lab.settings import Settings
 StepStatus = Literal["pending", "running", "succeeded", "failed", "skipped", "nothing_to_do", "interrupted"]
 RunStatus = Literal["running", "succeeded", "failed", "nothing_to_do", "interrupted"]
 
+DATA_VERSION = "data_version"
+"""The recorded value that names the data a step has read: equal values mean equal data."""
 RUN_FILE = "run.json"
 INDEX_FILE = "index.html"
 _LOCK = ".lock"

@@ -48,7 +48,7 @@ def records_chart(frame: pl.DataFrame) -> alt.LayerChart:
     end = max(latest + step, begin + _FEWEST_BARS * step)
     bars = (
         alt.Chart(stacked)
-        .mark_bar()
+        .mark_bar(aria=False)
         .encode(
             x=alt.X(
                 "begin:T",

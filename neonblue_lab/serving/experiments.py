@@ -28,8 +28,8 @@ class Variant(BaseModel):
     allocation: float | None
 
 
-class Experiment(BaseModel):
-    """An experiment as it was defined. The first variant is the control."""
+class Summary(BaseModel):
+    """An experiment in a list."""
 
     experiment_id: str
     name: str | None
@@ -41,6 +41,11 @@ class Experiment(BaseModel):
     primary_metric: str | None
     started_at: datetime | None
     ended_at: datetime | None
+
+
+class Experiment(Summary):
+    """An experiment as it was defined. The first variant is the control."""
+
     variants: list[Variant]
     derived: list[str] = Field(description="Fields that the source did not state and a rule filled in.")
 
@@ -54,7 +59,7 @@ class Experiment(BaseModel):
 class ExperimentList(Answer):
     """A page of experiments, the newest first."""
 
-    experiments: list[Experiment]
+    experiments: list[Summary] = Field(description="Without variants: experiment://{experiment_id} has them.")
     total: int = Field(description="How many match; the page holds some of them.")
     next_offset: int | None = Field(description="Offset of the next page; null on the last.")
 
@@ -143,10 +148,10 @@ def list_experiments(
             "For a search by meaning use semantic_experiment_search."
         ),
     ] = None,
-    limit: Annotated[int, Field(ge=1, le=500, description="Size of the page.")] = 50,
+    limit: Annotated[int, Field(ge=1, le=200, description="Size of the page.")] = 50,
     offset: Annotated[int, Field(ge=0, description="How many to skip.")] = 0,
 ) -> ExperimentList:
-    """List experiments, the newest first, with their hypotheses and variants."""
+    """List experiments, the newest first, with their hypotheses."""
     found = lab.experiments.list(status=status)
     if found.is_empty() and status is not None:
         known = sorted(lab.experiments.list()["status"].drop_nulls().unique())
@@ -159,7 +164,7 @@ def list_experiments(
     return ExperimentList(
         data_version=lab.warehouse.data_version,
         artifacts=[],
-        experiments=[Experiment.of(row) for row in found.slice(offset, limit).to_dicts()],
+        experiments=[Summary.model_validate(row) for row in found.slice(offset, limit).to_dicts()],
         total=found.height,
         next_offset=end if end < found.height else None,
     )

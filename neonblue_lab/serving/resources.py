@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from neonblue_lab.lab import Lab
-from neonblue_lab.serving.experiments import Experiment, ExperimentList, list_experiments
+from neonblue_lab.serving.experiments import Experiment, list_experiments
 
-LISTED = 200
+LISTED = 100
 
 
 class ExperimentDefinition(BaseModel):
@@ -43,8 +43,7 @@ def experiment(lab: Lab, experiment_id: Annotated[str, Field(description="Id as 
 
 def experiments(lab: Lab) -> str:
     """The newest experiments, and how many there are."""
-    found: ExperimentList = list_experiments(lab, limit=LISTED)
-    return found.model_dump_json(indent=2)
+    return list_experiments(lab, limit=LISTED).model_dump_json(indent=2)
 
 
 def model_card(lab: Lab, name: Annotated[str, Field(description="Name of an artifact.")]) -> str:

@@ -1,9 +1,11 @@
 """DuckDB over pinned versions of the lake: the same pins give the same numbers, whatever is written meanwhile."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import duckdb
 import polars as pl
@@ -26,11 +28,13 @@ _READING = {
 class Warehouse:
     """A read-only DuckDB with one view for each derived table, over the files of pinned versions.
 
-    It can read the lake's folder and nothing else; its settings are locked; it writes nothing.
+    It reads those files and no other, and writes nothing: external access is off, its settings are locked, and a query can
+    neither copy to a file nor change a table (there is none). What does not fit into memory is spilled to a folder of its
+    own in the system's temporary one, and removed with the connection. Several threads may use it at once.
 
     Attributes:
         dialect: the name of its SQL, for compilers.
-        pins: table -> what is read of it.
+        pins: table -> what is read of it. A table that is not pinned reads as empty.
     """
 
     dialect: ClassVar[str] = "duckdb"
@@ -39,6 +43,8 @@ class Warehouse:
         """Pin the newest versions, or those given (table -> version)."""
         self.pins = lake.pin(versions)
         self._lake = lake
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._opening = Lock()
 
     @property
     def versions(self) -> dict[str, int]:
@@ -54,32 +60,31 @@ class Warehouse:
         """The pinned versions as one text, such as `events@12,experiments@3`; `parse_data_version` reads it back."""
         return ",".join(f"{name}@{version}" for name, version in self.versions.items())
 
-    @cached_property
-    def connection(self) -> duckdb.DuckDBPyConnection:
-        """The locked connection."""
-        connection = duckdb.connect()
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET allowed_directories = [?]", [f"{self._lake.path}/"])
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        for name in DERIVED:
-            rows = _rows(connection, name, self.pins.get(name))
-            connection.execute(f"CREATE VIEW {name} AS {_READING.get(name, 'SELECT * FROM {rows}').format(rows=rows)}")
-        return connection
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of the locked database, for one thread."""
+        with self._opening:
+            if self._connection is None:
+                self._connection = _open(self.pins)
+        return self._connection.cursor()
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         """The result of one SELECT over the views `events`, `experiments`, `assignments`, `metric_totals`, `dead_letters`.
 
         Raises:
-            BadInput: more than one statement, anything but a SELECT, or SQL that DuckDB refuses; the message is DuckDB's.
+            BadInput: more than one statement, anything but a SELECT, SQL that DuckDB refuses (the message is DuckDB's), or
+                columns that a data frame cannot hold (two of one name, intervals).
         """
         try:
-            statements = self.connection.extract_statements(query)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise BadInput("Only a single SELECT can be run here.")
-            result = self.connection.cursor().sql(query, params=list(parameters))
-            frame = pl.DataFrame(result.to_arrow_table())
-        except duckdb.Error as error:
+            with self.cursor() as cursor:
+                statements = cursor.extract_statements(query)
+                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                    raise BadInput("Only a single SELECT can be run here.")
+                # `WITH x AS (COPY ... | INSERT ...) SELECT` counts as a SELECT. DuckDB takes such parts at the top level
+                # only, so binding the query as a subquery, which runs nothing, refuses them.
+                cursor.sql(f"FROM (\n{statements[0].query}\n)", params=list(parameters))
+                result = cursor.sql(statements[0].query, params=list(parameters)).to_arrow_table()
+            frame = pl.DataFrame(result)
+        except (duckdb.Error, pl.exceptions.PolarsError) as error:
             raise BadInput(f"The warehouse refuses this query: {error}") from error
         return frame.with_columns(cs.datetime(time_zone="*").dt.convert_time_zone("UTC"))
 
@@ -99,14 +104,30 @@ def parse_data_version(text: str) -> dict[str, int]:
     return versions
 
 
+def _open(pins: Mapping[str, Pin]) -> duckdb.DuckDBPyConnection:
+    """A database in memory with the views; its settings are locked."""
+    connection = duckdb.connect()
+    files = [file for pin in pins.values() for file in pin.files]
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET temp_directory = ?", [str(Path(tempfile.gettempdir(), f"neonblue-{uuid4().hex}"))])
+    connection.execute("SET allowed_paths = ?", [files])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    for name in DERIVED:
+        rows = _rows(connection, name, pins.get(name))
+        connection.execute(f"CREATE VIEW {name} AS {_READING.get(name, 'SELECT * FROM {rows}').format(rows=rows)}")
+    return connection
+
+
 def _rows(connection: duckdb.DuckDBPyConnection, name: str, pin: Pin | None) -> str:
-    """SQL for the rows of a pinned table; a table without files is an empty relation of its columns."""
+    """SQL for the rows of a pinned table in the columns of its schema; a table without files is an empty relation of them."""
+    schema = DERIVED[name].schema
     if pin is None or not pin.files:
-        empty = pl.DataFrame(schema=DERIVED[name].schema).to_arrow()
-        connection.register("empty_table", empty)
-        connection.execute(f"CREATE TABLE empty_{name} AS FROM empty_table")
-        connection.unregister("empty_table")
-        return f"empty_{name}"
-    files = ", ".join("'" + str(Path(file)).replace("'", "''") + "'" for file in pin.files)
-    hive = f", hive_partitioning = true, hive_types = {{'{pin.partition_by}': DATE}}" if pin.partition_by else ""
-    return f"read_parquet([{files}]{hive})"
+        empty = connection.from_arrow(pl.DataFrame(schema=schema).to_arrow())
+        columns = (f'NULL::{dtype} AS "{column}"' for column, dtype in zip(empty.columns, empty.types, strict=True))
+        return f"(SELECT {', '.join(columns)} WHERE false)"
+    files = ", ".join("'" + file.replace("'", "''") + "'" for file in pin.files)
+    # Folders above the lake may look like partitions (`a=b`): only the column that is one is taken from a file's path.
+    hive = f"true, hive_types = {{'{pin.partition_by}': DATE}}" if pin.partition_by else "false"
+    columns = (f'"{column}"' for column in schema)
+    return f"(SELECT {', '.join(columns)} FROM read_parquet([{files}], hive_partitioning = {hive}))"

@@ -39,7 +39,7 @@ def another_index(home: Path) -> None:
 def test_newer_data_and_artifacts_are_served_from_the_next_call_on(own_home: Path, talk: Talk) -> None:
     async def watch(client: Client) -> None:
         async def listed() -> dict[str, Any]:
-            return dict((await client.call_tool("list_experiments", {"limit": 500})).structured_content or {})
+            return dict((await client.call_tool("list_experiments", {"limit": 200})).structured_content or {})
 
         async def searched() -> dict[str, Any]:
             return dict((await client.call_tool(*SEARCH)).structured_content or {})

@@ -1,6 +1,5 @@
 """A changed byte anywhere in the store is noticed, and its file is named."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ FILES = ("model/1/manifest.json", "model/1/card.md", "model/1/weights/a.bin", "m
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArtifactStore]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     def write(folder: Path) -> None:
         (folder / "weights").mkdir()
         (folder / "weights" / "a.bin").write_bytes(bytes(range(256)))

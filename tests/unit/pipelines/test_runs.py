@@ -158,6 +158,7 @@ def test_durations_are_written_for_reading(time: float, text: str) -> None:
         ("", '""'),
         ({"a": 1}, '{"a": 1}'),
         ("x" * 200, "x" * 80 + "…"),
+        (list(range(100)), "100 values"),
     ],
 )
 def test_values_are_written_for_reading(value: object, text: str) -> None:

@@ -51,7 +51,6 @@ def test_lifts_are_sorted_and_coloured_by_adjusted_p(texts: Texts) -> None:
         "e2 · b",
         "0%",
         "+10%",
-        "−10%",
         "below 0.05",
     ):
         assert text in shown

@@ -1,7 +1,10 @@
 """The three places that name versions agree."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
@@ -53,3 +56,22 @@ def test_the_packages_that_the_lab_is_named_for_are_there():
         "statsmodels",
     }
     assert named | {"mcp", "nbval"} <= set(_direct())
+
+
+def test_every_library_that_the_package_imports_is_declared():
+    imported = set()
+    for file in [*CHECKOUT.glob("neonblue_lab/**/*.py"), *CHECKOUT.glob("mcp/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                imported.add(node.module.split(".")[0])
+    third_party = imported - set(sys.stdlib_module_names) - {"neonblue_lab"}
+    distributions = packages_distributions()
+    declared = set(_pins(PROJECT["dependencies"]))
+    undeclared = {
+        module
+        for module in third_party
+        if not declared & {name.lower().replace("_", "-").replace(".", "-") for name in distributions.get(module, [])}
+    }
+    assert undeclared == set()

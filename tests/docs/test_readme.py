@@ -1,0 +1,74 @@
+"""The README's code runs as it stands: its shell commands on the real data, its Python on what they made."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+README = (CHECKOUT / "README.md").read_text("utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "NEONBLUE_HOME": str(folder / "lab"),
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Callable[[str], Path]) -> Path:
+    """A folder with the data set that the README names, after its shell commands have run there."""
+    folder = tmp_path_factory.mktemp("readme")
+    file = dataset("upworthy_exploratory.parquet")
+    (folder / file.name).symlink_to(file)
+    (commands,) = _blocks("sh")
+    (folder / "said").write_text(_run(["bash", "-euc", commands], folder))
+    return folder
+
+
+def test_the_shell_commands_say_what_the_readme_says(folder: Path):
+    said = (folder / "said").read_text()
+    assert "27,539 records -> 27,539 new events, 0 dead letters" in said
+    assert "4,873 experiments" in said
+    assert "Verdict: " in said
+
+
+def test_the_python_runs_on_what_they_made(folder: Path):
+    (code,) = _blocks("python")
+    said = _run([sys.executable, "-c", code], folder)
+    assert "4,873 experiments" in said
+    assert "Verdict: " in said
+    assert "metric_total" in said
+
+
+def test_every_file_that_the_documents_link_to_is_there():
+    for document in ("README.md", "data/README.md", "mcp/README.md"):
+        text = (CHECKOUT / document).read_text("utf-8")
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)\)", text):
+            assert (CHECKOUT / document).parent.joinpath(target).exists(), f"{document} links to {target}"
+
+
+def test_every_command_of_the_readme_exists():
+    from typer.main import get_command
+
+    from neonblue_lab.cli import app
+
+    known = set(get_command(app).commands)
+    named = set(re.findall(r"^\| `([a-z]+)", README, re.MULTILINE))
+    assert named <= known
+    assert known <= set(re.findall(r"`([a-z]+)[ `]", README.split("## Command line")[1]))
