@@ -133,7 +133,7 @@ def plain_versions(data_versions: Mapping[str, Any]) -> dict[str, int]:
         BadInput: a value is not a version of a Delta table (an integer from 0 up).
     """
     for key, value in data_versions.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
             raise BadInput(f"data_versions[{key!r}] is {value!r}: pass the table's version, an integer from 0 up.")
     return {_text_key(key, "data_versions"): int(value) for key, value in data_versions.items()}
 
@@ -146,7 +146,7 @@ def plain_seed(seed: Any) -> int | None:
     """
     if seed is None:
         return None
-    if not isinstance(seed, Integral) or isinstance(seed, bool):
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise BadInput(f"seed is {seed!r}: pass an integer, or None when nothing was random.")
     return int(seed)
 

@@ -43,23 +43,46 @@ _STRUCTURE = orjson.dumps(
     dict.fromkeys(("event_id", "event_type", "timestamp", *_IDS, "value"), "VARCHAR") | {"properties": "JSON"}
 ).decode()
 
-# DuckDB reads JSON leniently (NaN, Infinity, trailing commas); what looks like it is judged again by a strict parser.
+# DuckDB reads JSON leniently (NaN, Infinity, trailing commas) and to any depth; what looks like it is judged again by a
+# strict parser, whose limit on depth (1,024) no record of fewer brackets can reach.
 _LENIENT = r"[:,\[]\s*[-+]?(nan|inf)|,\s*[}\]]"
+_BRACKETS = 1_000
+
+# Texts that DuckDB would take for numbers, such as 1_000 and true, are none.
+_NUMBER = "-?[0-9]+([.][0-9]*)?([eE][-+]?[0-9]+)?"
 
 _TOTAL = orjson.dumps(
-    {"metric": "VARCHAR", "n": "DOUBLE", "mean": "DOUBLE", "variance": "DOUBLE"}
-    | dict.fromkeys(("period_start", "period_end"), "VARCHAR")
+    dict.fromkeys(("metric", "kind", "n", "mean", "variance", "period_start", "period_end"), "VARCHAR")
 ).decode()
 _DEFINITION = orjson.dumps(
     dict.fromkeys(("started_at", "ended_at", "created_at"), "VARCHAR") | {"variants": "JSON"}
 ).decode()
 
 
+def _number(text: str) -> str:
+    """SQL for the finite number that a text spells, or null."""
+    number = f"CASE WHEN regexp_full_match({text}, '{_NUMBER}') THEN try_cast({text} AS DOUBLE) END"
+    return f"(CASE WHEN isfinite({number}) THEN {number} END)"
+
+
+def _within_reason(time: str) -> str:
+    return f"({time} >= TIMESTAMPTZ '{EARLIEST} 00:00:00+00' AND {time} < TIMESTAMPTZ '{LATEST} 00:00:00+00')"
+
+
 def _not_a_time(struct: str, *fields: str) -> str:
     return "\n".join(
-        f"WHEN {struct}.{field} IS NOT NULL AND isfinite(try_cast({struct}.{field} AS TIMESTAMPTZ)) IS NOT TRUE "
-        f"THEN 'properties.{field}: not an ISO 8601 time: ' || left({struct}.{field}, 60)"
+        f"WHEN {struct}.{field} IS NOT NULL AND {_within_reason(f'try_cast({struct}.{field} AS TIMESTAMPTZ)')} IS NOT TRUE "
+        f"THEN 'properties.{field}: not an ISO 8601 time between {EARLIEST} and {LATEST}: ' || left({struct}.{field}, 60)"
         for field in fields
+    )
+
+
+def _not_an_id(field: str) -> str:
+    """Ids are texts or numbers. Only a text that looks like another JSON type makes its record be read once more."""
+    return (
+        f"WHEN ({field}[1] IN ('{{', '[') OR {field} IN ('true', 'false')) "
+        f"AND json_type(text, '$.{field}') IN ('OBJECT', 'ARRAY', 'BOOLEAN') "
+        f"THEN '{field}: neither a text nor a number: ' || left({field}, 60)"
     )
 
 
@@ -69,6 +92,8 @@ _MISSING_FOR_TYPE = "\n".join(
     for field in fields
 )
 
+_NOT_AN_ID = "\n".join(_not_an_id(field) for field in ("event_id", "event_type", *_IDS))
+
 _SQL = f"""
 WITH decoded AS (
     SELECT "partition", "offset", value IS NULL AS tombstone, octet_length(value) = 0 AS empty, try(decode(value)) AS text
@@ -76,7 +101,8 @@ WITH decoded AS (
 ),
 typed AS (
     SELECT *, CASE WHEN json_valid(text) THEN json_type(text) END AS json_type,
-        regexp_matches(text, '{_LENIENT}', 'i') AS lenient
+        regexp_matches(text, '{_LENIENT}', 'i')
+        OR strlen(text) > {2 * _BRACKETS} AND strlen(text) - strlen(translate(text, '[{{', '')) > {_BRACKETS} AS lenient
     FROM decoded
 ),
 fields AS (
@@ -86,12 +112,12 @@ fields AS (
 valued AS (
     SELECT * EXCLUDE (timestamp, value, properties),
         timestamp AS timestamp_text, value AS value_text,
-        CASE WHEN regexp_full_match(timestamp, '-?[0-9]+([.][0-9]*)?([eE][+]?[0-9]+)?') THEN
+        CASE WHEN regexp_full_match(timestamp, '{_NUMBER}') THEN
             try_cast(CASE WHEN abs(try_cast(timestamp AS DOUBLE)) < 1e11 THEN try_cast(timestamp AS DOUBLE) * 1e6
                           WHEN abs(try_cast(timestamp AS DOUBLE)) < 1e14 THEN try_cast(timestamp AS DOUBLE) * 1e3
                           ELSE try_cast(timestamp AS DOUBLE) END AS BIGINT)
         WHEN isfinite(try_cast(timestamp AS TIMESTAMPTZ)) THEN epoch_us(try_cast(timestamp AS TIMESTAMPTZ)) END AS happened,
-        try_cast(value AS DOUBLE) AS number,
+        {_number('value')} AS number,
         nullif(properties::VARCHAR, 'null') AS properties,
         CASE WHEN event_type = '{METRIC_TOTAL}' THEN json_transform(properties, '{_TOTAL}') END AS total,
         CASE WHEN event_type IN {EXPERIMENT_LIFECYCLE} THEN json_transform(properties, '{_DEFINITION}') END AS definition
@@ -114,13 +140,16 @@ SELECT "partition", "offset", event_id, event_type, {", ".join(_IDS)}, happened 
          WHEN coalesce(timestamp_text, '') = '' THEN 'timestamp: missing'
          WHEN happened IS NULL THEN 'timestamp: neither ISO 8601 nor epoch seconds, milliseconds or microseconds: ' || left(timestamp_text, 60)
          WHEN happened < epoch_us(TIMESTAMP '{EARLIEST}') OR happened >= epoch_us(TIMESTAMP '{LATEST}') THEN 'timestamp: not between {EARLIEST} and {LATEST}: ' || left(timestamp_text, 60)
-         WHEN value_text IS NOT NULL AND (number IS NULL OR NOT isfinite(number)) THEN 'value: not a finite number: ' || left(value_text, 60)
+         WHEN value_text IS NOT NULL AND number IS NULL THEN 'value: not a finite number: ' || left(value_text, 60)
          WHEN properties IS NOT NULL AND left(properties, 1) <> '{{' THEN 'properties: not an object'
+         {_NOT_AN_ID}
          {_MISSING_FOR_TYPE}
+         WHEN total.kind NOT IN ('proportion', 'mean') THEN 'properties.kind: neither proportion nor mean: ' || left(total.kind, 60)
          WHEN event_type = '{METRIC_TOTAL}' AND coalesce(total.metric, '') = '' THEN 'properties.metric: missing'
-         WHEN event_type = '{METRIC_TOTAL}' AND NOT coalesce(total.n >= 0 AND total.n = floor(total.n) AND total.n < 9e15, false) THEN 'properties.n: not a count'
-         WHEN event_type = '{METRIC_TOTAL}' AND NOT coalesce(isfinite(total.mean), false) THEN 'properties.mean: not a finite number'
-         WHEN event_type = '{METRIC_TOTAL}' AND (total.variance < 0 OR NOT isfinite(total.variance)) THEN 'properties.variance: not a non-negative number'
+         WHEN event_type = '{METRIC_TOTAL}' AND NOT coalesce({_number('total.n')} >= 0 AND {_number('total.n')} = floor({_number('total.n')}) AND {_number('total.n')} < 9e15, false) THEN 'properties.n: not a count'
+         WHEN event_type = '{METRIC_TOTAL}' AND {_number('total.mean')} IS NULL THEN 'properties.mean: not a finite number'
+         WHEN total.kind = 'proportion' AND {_number('total.mean')} NOT BETWEEN 0 AND 1 THEN 'properties.mean: not between 0 and 1, as a proportion is'
+         WHEN total.variance IS NOT NULL AND NOT coalesce({_number('total.variance')} >= 0, false) THEN 'properties.variance: not a non-negative number'
          {_not_a_time("total", "period_start", "period_end")}
          {_not_a_time("definition", "started_at", "ended_at", "created_at")}
          WHEN json_type(definition.variants) NOT IN ('ARRAY', 'NULL') THEN 'properties.variants: not a list'

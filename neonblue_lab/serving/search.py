@@ -11,7 +11,8 @@ from neonblue_lab.serving.neighbours import Neighbour, called, neighbour, outcom
 
 SIMILAR = 3
 WEAK = 0.25
-"""A best score below this is said to be no close match. Unrelated texts mostly score below it, related ones above."""
+"""A best score below this is said to be no close match. Of all-MiniLM-L6-v2, unrelated questions scored 0.03 to 0.15 at best
+among 8 simulated experiments and 0.18 to 0.37 among 800 headlines, related ones 0.23 to 0.76."""
 
 
 class SearchAnswer(Answer):

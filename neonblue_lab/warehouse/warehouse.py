@@ -14,6 +14,7 @@ import polars.selectors as cs
 from neonblue_lab.errors import BadInput
 from neonblue_lab.lake.lake import Lake, Pin
 from neonblue_lab.lake.tables import DERIVED
+from neonblue_lab.warehouse.guard import check_query
 
 # What a reader sees of an append-only table: repeated deliveries count once, later statements replace earlier ones.
 _READING = {
@@ -28,9 +29,9 @@ _READING = {
 class Warehouse:
     """A read-only DuckDB with one view for each derived table, over the files of pinned versions.
 
-    It reads those files and no other, and writes nothing: external access is off, its settings are locked, and a query can
-    neither copy to a file nor change a table (there is none). What does not fit into memory is spilled to a folder of its
-    own in the system's temporary one, and removed with the connection. Several threads may use it at once.
+    It reads those files and no other: external access is off and its settings are locked. It writes nothing: `guard` lets
+    only queries pass that read. What does not fit into memory is spilled to a folder of its own in the system's temporary
+    one, and removed with the database. Several threads may use it at once.
 
     Attributes:
         dialect: the name of its SQL, for compilers.
@@ -71,18 +72,13 @@ class Warehouse:
         """The result of one SELECT over the views `events`, `experiments`, `assignments`, `metric_totals`, `dead_letters`.
 
         Raises:
-            BadInput: more than one statement, anything but a SELECT, SQL that DuckDB refuses (the message is DuckDB's), or
-                columns that a data frame cannot hold (two of one name, intervals).
+            BadInput: more than one statement, anything but a SELECT of these (see `guard`), SQL that DuckDB refuses (the
+                message is DuckDB's), or columns that a data frame cannot hold (two of one name, intervals).
         """
         try:
             with self.cursor() as cursor:
-                statements = cursor.extract_statements(query)
-                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                    raise BadInput("Only a single SELECT can be run here.")
-                # `WITH x AS (COPY ... | INSERT ...) SELECT` counts as a SELECT. DuckDB takes such parts at the top level
-                # only, so binding the query as a subquery, which runs nothing, refuses them.
-                cursor.sql(f"FROM (\n{statements[0].query}\n)", params=list(parameters))
-                result = cursor.sql(statements[0].query, params=list(parameters)).to_arrow_table()
+                check_query(cursor, query)
+                result = cursor.sql(query, params=list(parameters)).to_arrow_table()
             frame = pl.DataFrame(result)
         except (duckdb.Error, pl.exceptions.PolarsError) as error:
             raise BadInput(f"The warehouse refuses this query: {error}") from error
