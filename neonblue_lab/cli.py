@@ -349,16 +349,10 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Run a pipeline's notebooks, with reports."""
+    from neonblue_lab.pipelines.parameters import parse_overrides
     from neonblue_lab.pipelines.runner import run_pipeline
 
-    overrides: dict[str, dict[str, str]] = {}
-    for assignment in parameter or []:
-        target, equals, value = assignment.partition("=")
-        step, dot, name = target.partition(".")
-        if not (equals and dot and step and name):
-            raise BadInput(f"-p {assignment}: it looks like step.parameter=value.")
-        overrides.setdefault(step, {})[name] = value
-    result = run_pipeline(_settings(home), pipeline, overrides=overrides, force=force, on_progress=_tell_step)
+    result = run_pipeline(_settings(home), pipeline, overrides=parse_overrides(parameter or []), force=force, on_progress=_tell_step)
     lines = [f"{step.name}: {step.status}" + (f"  {step.error.message}" if step.error else "") for step in result.steps]
     _answer(
         result.model_dump(mode="json"),
@@ -533,5 +527,5 @@ def _topic_progress() -> Iterator[Callable[[str, Any], None]]:
 
 def _tell_step(progress: Any) -> None:
     """One line on stderr each time a step comes to a new status."""
-    if progress.cell <= 1:
+    if progress.cell == 0:
         print(f"{progress.step}: {progress.status}", file=sys.stderr, flush=True)

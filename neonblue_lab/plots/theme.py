@@ -1,4 +1,4 @@
-"""The one look of all charts, and how a notebook shows them without a network.
+"""The one look of all charts and tables, and how a notebook shows them without a network.
 
 Colours are those of Okabe and Ito (2008), "Color Universal Design", which people with any form of colour blindness
 tell apart; grey is for what is context. The fonts have equal widths, so that what was measured when a picture was
@@ -10,6 +10,7 @@ from functools import cache
 from typing import TypeVar
 
 import altair as alt
+import polars as pl
 
 from neonblue_lab.plots.pictures import pictures
 
@@ -27,11 +28,15 @@ AnyChart = TypeVar("AnyChart", alt.LayerChart, alt.HConcatChart)
 
 @cache
 def use_theme() -> None:
-    """Make Altair draw in this look and show charts as pictures; every chart function calls it, it acts once."""
+    """Make Altair draw in this look and show charts as pictures, and Polars show tables for reading: names without types,
+    texts long enough to recognise. Every chart function calls it, it acts once."""
     alt.theme.register("neonblue", enable=True)(_theme)
     alt.renderers.register("neonblue", pictures)
     alt.renderers.enable("neonblue")
     alt.data_transformers.disable_max_rows()  # The data is drawn here and travels no further.
+    pl.Config(
+        tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, fmt_str_lengths=90, tbl_rows=16, tbl_cols=24
+    )
 
 
 def layered(*layers: alt.Chart, width: float | alt.Step, height: float | alt.Step) -> alt.LayerChart:

@@ -22,7 +22,7 @@ def check_query(connection: duckdb.DuckDBPyConnection, query: str) -> None:
     Raises:
         BadInput: it is anything else; the message says what.
     """
-    [text] = connection.execute("SELECT json_serialize_sql($1)", [query]).fetchone() or [None]
+    [(text,)] = connection.execute("SELECT json_serialize_sql($1)", [query]).fetchall()
     tree = orjson.loads(text)
     if tree["error"] and tree["error_type"] == "parser":
         raise BadInput(f"The warehouse refuses this query: {tree['error_message']}")
