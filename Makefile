@@ -30,7 +30,8 @@ demo: $(READY)
 	@test -e data/topics/truth.json || $(NEONBLUE) simulate --out data/topics
 	@$(NEONBLUE) replay || test $$? -eq 3
 	@$(NEONBLUE) run nightly --force
-	@$(NEONBLUE) models list
+	@echo
+	@$(NEONBLUE) scorecard
 	@echo
 	@echo "Made in data/: the topics (topics/, simulated), the lake (lake/), trained models and an index (artifacts/), reports (runs/)."
 	@echo "Three things to do next:"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from neonblue_lab.lab import Lab
 
 DONE, FAILED, USAGE, NOTHING_TO_DO = 0, 1, 2, 3
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="neonblue",
@@ -47,25 +48,27 @@ Alpha = Annotated[float, typer.Option(help="1 - coverage of the intervals.")]
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage or bad input, 3 nothing to do."""
-    import click
-
     try:
         code = app(standalone_mode=False)
     except NeonBlueError as error:
-        if "--json" in sys.argv[1:]:
-            _print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
-        print(f"neonblue: {error}", file=sys.stderr)
+        _complain(type(error).__name__, f"neonblue: {error}")
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:  # wrong usage, or the help where a command is missing
+        message = error.format_message()
+        _complain("BadUsage", message if "\n" in message else f"neonblue: {message.rstrip('.')}. Add --help to see what there is.")
         sys.exit(error.exit_code)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         print("neonblue: interrupted; what was committed stays.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(DONE)
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _complain(kind: str, message: str) -> None:
+    """What is wrong, on stderr; with --json also as a document on stdout."""
+    if "--json" in sys.argv[1:]:
+        _print_json({"error": {"kind": kind, "message": message.removeprefix("neonblue: ")}})
+    print(message, file=sys.stderr)
 
 
 # --- topics to lake ---------------------------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Experiments whose texts mean something near."""
-    hits = _lab(home).knowledge.search(text, limit=limit)
+    hits = _lab(home).knowledge.index.search(text, limit=limit)
     results = [
         {"experiment_id": h.experiment_id, "score": h.score, "document": h.document, "metadata": dict(h.metadata)}
         for h in hits
@@ -353,12 +356,11 @@ def run(
     from neonblue_lab.pipelines.runner import run_pipeline
 
     result = run_pipeline(_settings(home), pipeline, overrides=parse_overrides(parameter or []), force=force, on_progress=_tell_step)
-    lines = [f"{step.name}: {step.status}" + (f"  {step.error.message}" if step.error else "") for step in result.steps]
-    _answer(
-        result.model_dump(mode="json"),
-        as_json,
-        "\n".join([*lines, f"{result.run_id}: {result.status}", f"Reports: {result.index}"]),
-    )
+    rows = [[s.name, s.status, f"{s.seconds:.1f} s" if s.seconds is not None else ""] for s in result.steps]
+    failures = [f"{s.name}: {s.error.name}: {s.error.message}" for s in result.steps if s.error]
+    failures += [f"  the notebook as far as it came: {s.error.notebook}" for s in result.steps if s.error]
+    text = [_table(["step", "status", "time"], rows), *failures, f"{result.run_id}: {result.status}"]
+    _answer(result.model_dump(mode="json"), as_json, "\n".join([*text, f"Reports: {result.index}"]))
     return {"succeeded": DONE, "nothing_to_do": NOTHING_TO_DO}.get(result.status, FAILED)
 
 
@@ -526,6 +528,6 @@ def _topic_progress() -> Iterator[Callable[[str, Any], None]]:
 
 
 def _tell_step(progress: Any) -> None:
-    """One line on stderr each time a step comes to a new status."""
-    if progress.cell == 0:
-        print(f"{progress.step}: {progress.status}", file=sys.stderr, flush=True)
+    """One line on stderr each time a step starts."""
+    if progress.status == "running" and progress.cell == 0:
+        print(f"{progress.step} ...", file=sys.stderr, flush=True)

@@ -101,8 +101,8 @@ WITH decoded AS (
 ),
 typed AS (
     SELECT *, CASE WHEN json_valid(text) THEN json_type(text) END AS json_type,
-        regexp_matches(text, '{_LENIENT}', 'i')
-        OR strlen(text) > {2 * _BRACKETS} AND strlen(text) - strlen(translate(text, '[{{', '')) > {_BRACKETS} AS lenient
+        regexp_matches(text, '{_LENIENT}', 'i') OR CASE WHEN strlen(text) > {2 * _BRACKETS}
+            THEN strlen(text) - strlen(translate(text, '[{{', '')) > {_BRACKETS} ELSE false END AS lenient
     FROM decoded
 ),
 fields AS (
@@ -117,13 +117,16 @@ valued AS (
                           WHEN abs(try_cast(timestamp AS DOUBLE)) < 1e14 THEN try_cast(timestamp AS DOUBLE) * 1e3
                           ELSE try_cast(timestamp AS DOUBLE) END AS BIGINT)
         WHEN isfinite(try_cast(timestamp AS TIMESTAMPTZ)) THEN epoch_us(try_cast(timestamp AS TIMESTAMPTZ)) END AS happened,
-        {_number('value')} AS number,
+        {_number("value")} AS number,
         nullif(properties::VARCHAR, 'null') AS properties,
         CASE WHEN event_type = '{METRIC_TOTAL}' THEN json_transform(properties, '{_TOTAL}') END AS total,
         CASE WHEN event_type IN {EXPERIMENT_LIFECYCLE} THEN json_transform(properties, '{_DEFINITION}') END AS definition
     FROM fields
+),
+counted AS (
+    SELECT *, {_number("total.n")} AS n, {_number("total.mean")} AS mean, {_number("total.variance")} AS variance FROM valued
 )
-SELECT "partition", "offset", event_id, event_type, {", ".join(_IDS)}, happened AS timestamp, number AS value, properties,
+SELECT "partition", "offset", event_id, event_type, {", ".join(f"nullif({field}, '') AS {field}" for field in _IDS)}, happened AS timestamp, number AS value, properties,
     CASE WHEN lenient THEN text END AS suspect,
     CASE WHEN tombstone THEN 'tombstone'
          WHEN empty THEN 'parse'
@@ -146,17 +149,17 @@ SELECT "partition", "offset", event_id, event_type, {", ".join(_IDS)}, happened 
          {_MISSING_FOR_TYPE}
          WHEN total.kind NOT IN ('proportion', 'mean') THEN 'properties.kind: neither proportion nor mean: ' || left(total.kind, 60)
          WHEN event_type = '{METRIC_TOTAL}' AND coalesce(total.metric, '') = '' THEN 'properties.metric: missing'
-         WHEN event_type = '{METRIC_TOTAL}' AND NOT coalesce({_number('total.n')} >= 0 AND {_number('total.n')} = floor({_number('total.n')}) AND {_number('total.n')} < 9e15, false) THEN 'properties.n: not a count'
-         WHEN event_type = '{METRIC_TOTAL}' AND {_number('total.mean')} IS NULL THEN 'properties.mean: not a finite number'
-         WHEN total.kind = 'proportion' AND {_number('total.mean')} NOT BETWEEN 0 AND 1 THEN 'properties.mean: not between 0 and 1, as a proportion is'
-         WHEN total.variance IS NOT NULL AND NOT coalesce({_number('total.variance')} >= 0, false) THEN 'properties.variance: not a non-negative number'
+         WHEN event_type = '{METRIC_TOTAL}' AND NOT coalesce(n >= 0 AND n = floor(n) AND n < 9e15, false) THEN 'properties.n: not a count'
+         WHEN event_type = '{METRIC_TOTAL}' AND mean IS NULL THEN 'properties.mean: not a finite number'
+         WHEN total.kind = 'proportion' AND mean NOT BETWEEN 0 AND 1 THEN 'properties.mean: not between 0 and 1, as a proportion is'
+         WHEN total.variance IS NOT NULL AND NOT coalesce(variance >= 0, false) THEN 'properties.variance: not a non-negative number'
          {_not_a_time("total", "period_start", "period_end")}
          {_not_a_time("definition", "started_at", "ended_at", "created_at")}
          WHEN json_type(definition.variants) NOT IN ('ARRAY', 'NULL') THEN 'properties.variants: not a list'
          WHEN len(list_filter(json_transform(definition.variants, '[{{"variant_id":"VARCHAR"}}]'), lambda v: coalesce(v.variant_id, '') = '')) > 0
          THEN 'properties.variants: each needs a variant_id'
     END AS error
-FROM valued
+FROM counted
 """
 
 
@@ -168,7 +171,11 @@ class EventParser:
         self._connection.execute("SET TimeZone = 'UTC'")
 
     def parse(self, batch: RecordBatch) -> ParsedBatch:
-        """Parse and validate each record of a batch. Never raises for what a record holds."""
+        """Parse and validate each record of a batch. Never raises for what a record holds.
+
+        Ids may be numbers; an empty optional one is null. Of a key that is repeated in an object the first counts, and
+        keys that are not of the envelope are left out. Times are kept to the microsecond; without a zone they are UTC.
+        """
         self._connection.register("batch", batch.frame.select("partition", "offset", "value").to_arrow())
         parsed = pl.DataFrame(self._connection.sql(_SQL).to_arrow_table())
         self._connection.unregister("batch")

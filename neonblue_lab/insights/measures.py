@@ -169,13 +169,13 @@ def _named(kind: str, names: Sequence[str], known: Mapping[str, _T]) -> list[_T]
 
 
 _EXPOSED = """exposed AS (
-    SELECT experiment_id, user_id, variant_id, exposed_at, ended_at FROM (
-        SELECT experiment_id, user_id, min(variant_id) AS variant_id, min(first_exposed_at) AS exposed_at
-        FROM assignments GROUP BY experiment_id, user_id HAVING count(*) = 1)
-    LEFT JOIN (SELECT experiment_id, ended_at FROM experiments) USING (experiment_id))"""
+    SELECT experiment_id, user_id, min(variant_id) AS variant_id, min(first_exposed_at) AS exposed_at, max(ended_at) AS ended_at
+    FROM assignments LEFT JOIN (SELECT experiment_id, ended_at FROM experiments) USING (experiment_id)
+    WHERE ended_at IS NULL OR first_exposed_at <= ended_at
+    GROUP BY experiment_id, user_id HAVING count(*) = 1)"""
 _BY_EXPERIMENT = """(
     SELECT facts.*, exposed.experiment_id AS experiment, exposed.variant_id AS variant FROM facts JOIN exposed USING (user_id)
-    WHERE (timestamp >= exposed_at AND (ended_at IS NULL OR timestamp < ended_at))
+    WHERE (timestamp >= exposed_at AND (ended_at IS NULL OR timestamp <= ended_at))
        OR (event_type = 'exposure' AND names_experiment = exposed.experiment_id)
     UNION ALL
     SELECT facts.*, names_experiment, names_variant FROM facts WHERE user_id IS NULL AND names_experiment IS NOT NULL)"""

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, Literal
 
+import numpy as np
+import polars as pl
 from pydantic import BaseModel
 
 from neonblue_lab.insights.scorecard import METHODS, SAMPLE_RATIO_ALPHA, Scorecard, with_intervals
 from neonblue_lab.metrics.definitions import Metric
+from neonblue_lab.stats.multiplicity import benjamini_hochberg
 
 Verdict = Literal["ship", "stop", "keep running", "no difference seen", "do not trust", "not enough data"]
 
@@ -21,7 +24,8 @@ class Readout(BaseModel):
         reasons: sentences, the weightiest first.
         recommendations: what to do next.
         primary_metric: the metric that the verdict is about.
-        rows: comparisons as in a scorecard, adjusted within this experiment.
+        rows: comparisons as in a scorecard. `p_adjusted` counts the primary metric's comparisons as one family, as the
+            verdict is about them, and all others as another.
         checks: as in a scorecard.
         crossovers: users seen in more than one variant; no number counts them.
         methods: number -> method.
@@ -68,16 +72,20 @@ def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str
         metrics: definitions by name; a metric without one counts as better when higher.
         crossovers: users that were seen in more than one variant.
     """
-    rows = card.rows.to_dicts()
     checks = card.checks.to_dicts()
     measured: list[str] = [check["metric"] for check in checks]
     stated = experiment.get("primary_metric")
     primary: str = stated if stated in measured else min(measured, key=lambda m: ([*metrics, m].index(m), m))
+    rows = _adjusted(card.rows, primary).to_dicts()
     names = {v["variant_id"]: v["name"] or v["variant_id"] for v in experiment.get("variants") or []}
     sign = {m: -1 if m in metrics and metrics[m].better == "lower" else 1 for m in measured}
     verdict, variant, reasons, advice = _judge(rows, checks, primary, sign, names, experiment.get("status"), card.alpha)
     if stated is not None and stated not in measured:
         reasons.append(f"The stated primary metric {stated} has no data; {primary} stands in for it.")
+    for row in card.unknown_variants.iter_rows(named=True):
+        reasons.append(
+            f"Variant {row['variant_id']} is not in the definition: its {row['n']:,} units are in no number."
+        )
     if crossovers:
         reasons.append(f"{crossovers:,} users were seen in more than one variant and are left out of every number.")
     return Readout(
@@ -94,8 +102,17 @@ def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str
         rows=[with_intervals(row) for row in rows],
         checks=checks,
         crossovers=crossovers,
-        methods=METHODS | {"p_adjusted": "Benjamini-Hochberg over all comparisons of this experiment"},
+        methods=METHODS
+        | {"p_adjusted": "Benjamini-Hochberg over the comparisons on the primary metric; likewise over all others"},
     )
+
+
+def _adjusted(rows: pl.DataFrame, primary: str) -> pl.DataFrame:
+    """The rows with p-values adjusted within two families: the primary metric's comparisons, and all others."""
+    adjusted = benjamini_hochberg(
+        rows["p_value"].fill_null(np.nan).to_numpy(), (rows["metric"] != primary).cast(pl.Int64).to_numpy()
+    )
+    return rows.with_columns(p_adjusted=pl.Series(adjusted, nan_to_null=True))
 
 
 def _judge(
@@ -113,36 +130,53 @@ def _judge(
         return "do not trust", None, [reason], ["Find out where the split broke before reading any other number."]
     tested = [row for row in rows if row["metric"] == primary and row["p_adjusted"] is not None]
     if not tested:
-        reason = f"No variant can be compared with the control on {primary}: too few units, or no variance is known."
+        reason = (
+            f"No variant can be compared with the control on {primary}: too few units, all alike, or no variance known."
+        )
         return "not enough data", None, [reason], ["Check that exposures and outcomes arrive for every variant."]
-    best = max(tested, key=lambda row: sign[primary] * row["difference"])
-    better = [r for r in tested if r["p_adjusted"] < alpha and sign[primary] * r["difference"] > 0]
-    worse = [r for r in tested if r["p_adjusted"] < alpha and sign[primary] * r["difference"] < 0]
-    if better:
-        winner = max(better, key=lambda row: sign[primary] * row["difference"])
-        harmed = [
-            row
-            for row in rows
-            if row["variant_id"] == winner["variant_id"]
-            and row["metric"] != primary
-            and row["p_adjusted"] is not None
-            and row["p_adjusted"] < alpha
-            and sign[row["metric"]] * row["difference"] < 0
-        ]
-        reasons = [_sentence(winner, names, alpha)] + [_sentence(row, names, alpha) for row in harmed]
-        if harmed:
-            advice = (
-                f"Weigh the gain on {primary} against {', '.join(row['metric'] for row in harmed)} before shipping."
-            )
-            return "stop", None, reasons, [advice]
+    gain = {row["variant_id"]: sign[primary] * row["difference"] for row in tested}
+    clear = [row for row in tested if row["p_adjusted"] < alpha]
+    better = sorted((row for row in clear if gain[row["variant_id"]] > 0), key=lambda row: -gain[row["variant_id"]])
+    worse = [row for row in clear if gain[row["variant_id"]] < 0]
+    if better and status == "running":
+        early = (
+            "Let it run to its planned end: of tests that are read again and again, many look won once that are not."
+        )
+        return "keep running", None, [_sentence(row, names, alpha) for row in better], [early]
+    harm = {row["variant_id"]: _harm(row, rows, sign, alpha) for row in better}
+    if winner := next((row for row in better if not harm[row["variant_id"]]), None):
+        passed_over = better[: better.index(winner)]
+        said = [winner, *(found for row in passed_over for found in [row, *harm[row["variant_id"]]])]
         expected = "Expect less than the measured lift after roll-out: winners are picked for having measured high."
-        return "ship", winner["variant_id"], reasons, [f"Roll out {_name(winner, names)}.", expected]
+        advice = [f"Roll out {_name(winner, names)}.", expected]
+        return "ship", winner["variant_id"], [_sentence(row, names, alpha) for row in said], advice
+    if better:
+        said = [found for row in better for found in [row, *harm[row["variant_id"]]]]
+        harmed = dict.fromkeys(row["metric"] for row in said if row["metric"] != primary)
+        advice = [f"Weigh the gain on {primary} against {', '.join(harmed)} before shipping."]
+        return "stop", None, [_sentence(row, names, alpha) for row in said], advice
     if worse and len(worse) == len(tested):
         return "stop", None, [_sentence(row, names, alpha) for row in worse], ["Keep the control."]
-    reasons = [_sentence(best, names, alpha)] + [_sentence(row, names, alpha) for row in worse]
+    best = max(tested, key=lambda row: gain[row["variant_id"]])
+    reasons = [_sentence(row, names, alpha) for row in [best, *(row for row in worse if row is not best)]]
     if status == "running":
         return "keep running", None, reasons, ["Let it run to its planned size; an early look is no reason to stop."]
     return "no difference seen", None, reasons, ["Keep the control, or test a bolder change with more users."]
+
+
+def _harm(
+    winner: Mapping[str, Any], rows: list[dict[str, Any]], sign: Mapping[str, int], alpha: float
+) -> list[dict[str, Any]]:
+    """The comparisons on other metrics that a better variant clearly makes worse."""
+    return [
+        row
+        for row in rows
+        if row["variant_id"] == winner["variant_id"]
+        and row["metric"] != winner["metric"]
+        and row["p_adjusted"] is not None
+        and row["p_adjusted"] < alpha
+        and sign[row["metric"]] * row["difference"] < 0
+    ]
 
 
 def _name(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
@@ -150,14 +184,14 @@ def _name(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
 
 def _sentence(row: Mapping[str, Any], names: Mapping[str, str], alpha: float) -> str:
-    name = _name(row, names)
-    head = f"{name}: {row['metric']} {row['mean_variant']:.4g} against {row['mean_control']:.4g} of the control"
-    if row["lift"] is None:
-        return f"{head}."
-    ends = (
-        f", {1 - alpha:.0%} interval {row['lift_low']:+.1%} to {row['lift_high']:+.1%}"
-        if row["lift_low"] is not None
-        else ""
+    """A comparison in words: its lift, or the difference where the control mean is not positive and a lift misleads."""
+    number, form, what = (
+        ("lift", "+.1%", "a lift") if row["mean_control"] > 0 else ("difference", "+.4g", "a difference")
     )
-    tail = f"; adjusted p = {row['p_adjusted']:.2g}" if row["p_adjusted"] is not None else ""
-    return f"{head}, a lift of {row['lift']:+.1%}{ends}{tail}."
+    value, low, high = (row[name] for name in (number, f"{number}_low", f"{number}_high"))
+    interval = "" if low is None else f", {1 - alpha:.0%} interval {low:{form}} to {high:{form}}"
+    p_value = "" if row["p_adjusted"] is None else f"; adjusted p = {row['p_adjusted']:.2g}"
+    return (
+        f"{_name(row, names)}: {row['metric']} {row['mean_variant']:.4g} against {row['mean_control']:.4g} of the control, "
+        f"{what} of {value:{form}}{interval}{p_value}."
+    )

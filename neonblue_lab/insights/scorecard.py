@@ -9,7 +9,7 @@ import polars as pl
 
 from neonblue_lab.errors import NotFound
 from neonblue_lab.metrics.definitions import Metric
-from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, collect
+from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, collect, users
 from neonblue_lab.stats.moments import Moments
 from neonblue_lab.stats.multiplicity import benjamini_hochberg
 from neonblue_lab.stats.omnibus import homogeneity, welch_anova
@@ -22,7 +22,8 @@ METHODS = {
     "proportion": "two-proportion test with unpooled variances",
     "lift": "delta method on the logarithm of the ratio of means; on the ratio itself where one mean is not positive",
     "p_adjusted": "Benjamini-Hochberg over all comparisons of the scorecard",
-    "srm_p_value": "chi-squared test of the users (or, without assignments, units) in each variant against the allocation",
+    "srm_p_value": "chi-squared test of the users (or, without assignments, units) in each variant against the allocation "
+    "(equal where none is stated)",
     "omnibus_p_value": "chi-squared test of homogeneity (proportions), Welch's ANOVA (means)",
 }
 """What each number of a scorecard was computed by."""
@@ -59,9 +60,11 @@ class Scorecard:
         rows: one for each experiment x metric x variant other than the control: experiment_id, metric, kind, variant_id,
             control_id, n_control, n_variant, mean_control, mean_variant, difference, difference_low, difference_high, lift,
             lift_low, lift_high, p_value (of the difference), p_adjusted. Null where something cannot be computed.
-        checks: one for each experiment x metric: experiment_id, metric, srm_p_value, omnibus_p_value, n_total, variants,
-            started_at.
+        checks: one for each experiment x metric: experiment_id, metric, srm_p_value, omnibus_p_value, n_total, variants
+            (those with data), started_at.
         without_definition: experiments that have data but were never defined; which variant is the control is not known.
+        unknown_variants: variants that have data of an experiment but that its definition does not name; no number counts
+            them: experiment_id, variant_id, n (units, of the metric with the most).
         alpha: 1 - coverage of the intervals.
     """
 
@@ -70,12 +73,13 @@ class Scorecard:
     rows: pl.DataFrame
     checks: pl.DataFrame
     without_definition: tuple[str, ...]
+    unknown_variants: pl.DataFrame
     alpha: float
 
     @property
     def leading_metric(self) -> str:
         """The metric that most experiments have; of several, the first by name."""
-        counted = self.rows.group_by("metric").agg(pl.col("experiment_id").n_unique())
+        counted = self.checks.group_by("metric").agg(pl.col("experiment_id").n_unique())
         return str(counted.sort("experiment_id", "metric", descending=[True, False])["metric"][0])
 
     @property
@@ -113,6 +117,7 @@ class Scorecard:
             "alpha": self.alpha,
             "methods": METHODS,
             "without_definition": list(self.without_definition),
+            "unknown_variants": self.unknown_variants.to_dicts(),
             "rows": [with_intervals(row) for row in self.rows.iter_rows(named=True)],
             "checks": self.checks.to_dicts(),
         }
@@ -134,7 +139,11 @@ class Scorecard:
                 f"adjusted p {row['p_adjusted']:.1g}"
             )
         if self.without_definition:
-            lines.append(f"{len(self.without_definition):,} experiments have data but no definition; they are left out.")
+            lines.append(
+                f"{len(self.without_definition):,} experiments have data but no definition; they are left out."
+            )
+        if self.unknown_variants.height:
+            lines.append(f"{self.unknown_variants.height:,} variants have data but no definition; they are left out.")
         return "\n".join([*lines, f"Data: {self.data_version}"])
 
     def _repr_html_(self) -> str:
@@ -171,64 +180,69 @@ def scorecard(
     wanted = None if experiments is None else list(experiments)
     statistics = collect(warehouse, metrics, wanted)
     if only is not None:
-        statistics = statistics.filter(pl.col("metric").is_in(_with_data(only, statistics, metrics)))
+        statistics = _of_metrics(statistics, only, metrics)
+    of_them = f" of {', '.join(wanted)}" if wanted else ""
     if statistics.is_empty():
         raise NotFound(
-            "The lake holds no assignments and no metric totals to compare"
-            + (f" of {', '.join(wanted)}" if wanted else "")
-            + ": `neonblue replay --from ...` brings them in."
+            f"The lake holds no assignments and no metric totals to compare{of_them}: `neonblue replay --from ...` brings "
+            "them in."
         )
-    variants = _variants(warehouse, wanted)
-    arms = statistics.join(variants, on=["experiment_id", "variant_id"], how="left")
-    arms = arms.filter(pl.col("position").is_not_null().any().over("experiment_id"))
-    unknown = statistics.join(arms, on="experiment_id", how="anti")["experiment_id"].unique().sort()
+    variants = _variants(warehouse)
+    arms = statistics.join(variants, on=["experiment_id", "variant_id"], how="inner", maintain_order="left")
+    if arms.is_empty():
+        raise NotFound(
+            f"The lake holds data{of_them}, but no definition of a variant that it belongs to: which variant is the control "
+            "is not known. An `experiment_created` event with `variants` says so."
+        )
+    unknown = statistics.join(arms, on=["experiment_id", "variant_id"], how="anti")
+    undefined = unknown.join(arms, on="experiment_id", how="anti")["experiment_id"].unique().sort()
     rows = _compare(arms, alpha)
     return Scorecard(
         data_version=warehouse.data_version,
         experiments=rows["experiment_id"].n_unique(),
         rows=rows,
-        checks=_check(arms, _assigned(warehouse, variants, wanted), _started(warehouse)),
-        without_definition=tuple(unknown),
+        checks=_check(arms, _assigned(variants, users(warehouse, wanted)), _started(warehouse)),
+        without_definition=tuple(undefined),
+        unknown_variants=unknown.join(arms, on="experiment_id", how="semi")
+        .group_by("experiment_id", "variant_id")
+        .agg(pl.col("n").max())
+        .sort("experiment_id", "variant_id"),
         alpha=alpha,
     )
 
 
-def _with_data(only: Iterable[str], statistics: pl.DataFrame, metrics: Mapping[str, Metric]) -> list[str]:
-    names = list(only)
-    known = {*metrics, *statistics["metric"].unique()}
+def _of_metrics(statistics: pl.DataFrame, only: Iterable[str], metrics: Mapping[str, Metric]) -> pl.DataFrame:
+    names, measured = list(only), set(statistics["metric"])
     for name in names:
-        if name not in known:
-            raise NotFound(f"There is no metric {name}; there are {', '.join(sorted(known))}.")
-    return names
+        if name not in {*metrics, *measured}:
+            raise NotFound(f"There is no metric {name}; there are {', '.join(sorted({*metrics, *measured}))}.")
+    if measured and not measured & set(names):
+        raise NotFound(f"There is no data of {', '.join(names)}; there is of {', '.join(sorted(measured))}.")
+    return statistics.filter(pl.col("metric").is_in(names))
 
 
-def _variants(warehouse: Warehouse, wanted: list[str] | None) -> pl.DataFrame:
-    """Defined variants: experiment_id, variant_id, position (0 is the control) and allocation (1 where none is stated)."""
+def _variants(warehouse: Warehouse) -> pl.DataFrame:
+    """Defined variants: experiment_id, variant_id, position (0 is the control) and allocation: 1 where an experiment does
+    not state all of them, null where it states one that is no share."""
     experiments = warehouse.sql("SELECT experiment_id, variants FROM experiments WHERE len(variants) > 0")
-    if wanted is not None:
-        experiments = experiments.filter(pl.col("experiment_id").is_in(wanted))
     exploded = experiments.explode("variants", empty_as_null=False, keep_nulls=False).unnest("variants")
+    exploded = exploded.unique(["experiment_id", "variant_id"], keep="first", maintain_order=True)
+    share = pl.col("allocation")
     return exploded.select(
         "experiment_id",
         "variant_id",
         position=pl.int_range(pl.len()).over("experiment_id"),
-        allocation=pl.when(pl.col("allocation").is_not_null().all().over("experiment_id"))
-        .then("allocation")
-        .otherwise(1.0),
+        allocation=pl.when(share.is_null().any().over("experiment_id"))
+        .then(1.0)
+        .when((share.is_finite() & (share >= 0)).all().over("experiment_id"))
+        .then(share),
     )
 
 
-def _assigned(warehouse: Warehouse, variants: pl.DataFrame, wanted: list[str] | None) -> pl.DataFrame:
-    """Users of each variant, those in more than one left out: experiment_id, variant_id, users, allocation."""
-    users = warehouse.sql("""
-        SELECT experiment_id, variant_id, count(*) AS users FROM (
-            SELECT experiment_id, user_id, min(variant_id) AS variant_id FROM assignments
-            GROUP BY experiment_id, user_id HAVING count(*) = 1)
-        GROUP BY experiment_id, variant_id""")
-    if wanted is not None:
-        users = users.filter(pl.col("experiment_id").is_in(wanted))
-    assigned = variants.filter(pl.col("experiment_id").is_in(users["experiment_id"].unique().implode()))
-    return assigned.join(users, on=["experiment_id", "variant_id"], how="left").with_columns(
+def _assigned(variants: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
+    """Users of each defined variant of the experiments that have any: experiment_id, variant_id, users, allocation."""
+    of_these = variants.join(counted, on="experiment_id", how="semi")
+    return of_these.join(counted, on=["experiment_id", "variant_id"], how="left").with_columns(
         pl.col("users").fill_null(0)
     )
 
@@ -243,7 +257,10 @@ def _moments(frame: pl.DataFrame, suffix: str = "") -> Moments:
 
 
 def _successes(frame: pl.DataFrame, suffix: str = "") -> "np.ndarray[Any, np.dtype[np.float64]]":
-    return frame.select((pl.col(f"n{suffix}") * pl.col(f"mean{suffix}")).round()).to_series().to_numpy()
+    """Successes of proportions; not known (NaN) where a stated mean is no share."""
+    share = pl.col(f"mean{suffix}")
+    successes = pl.when(share.is_between(0, 1)).then((pl.col(f"n{suffix}") * share).round())
+    return frame.select(successes.cast(pl.Float64)).to_series().to_numpy()
 
 
 def _compare(arms: pl.DataFrame, alpha: float) -> pl.DataFrame:
@@ -288,12 +305,11 @@ def _check(arms: pl.DataFrame, assigned: pl.DataFrame, started: pl.DataFrame) ->
     tests = arms.group_by("test", maintain_order=True).agg(
         pl.col("experiment_id", "metric", "kind").first(),
         n_total=pl.col("n").sum(),
-        variants=pl.len(),
+        variants=(pl.col("n") > 0).sum(),
     )
     tests = tests.sort("test")
-    units = arms.filter(pl.col("position").is_not_null())
     of_units = sample_ratio(
-        units["test"].to_numpy(), units["n"].to_numpy(), units["allocation"].to_numpy(), tests.height
+        arms["test"].to_numpy(), arms["n"].to_numpy(), arms["allocation"].to_numpy(), tests.height
     ).p_value
     shares, others = arms.filter(pl.col("kind") == "proportion"), arms.filter(pl.col("kind") != "proportion")
     proportions = homogeneity(shares["test"].to_numpy(), shares["n"].to_numpy(), _successes(shares), tests.height)

@@ -100,9 +100,13 @@ class ExperimentIndex:
 
     Chroma writes into the folder that it opens, and an artifact never changes: what is open is a copy in a temporary folder,
     removed by `close()`, on leaving a `with` block, or when the process ends.
+
+    Attributes:
+        artifact: what is open.
     """
 
-    def __init__(self, reader: collection.Reader, embedder: Embedder, scratch: Path) -> None:
+    def __init__(self, artifact: Artifact, reader: collection.Reader, embedder: Embedder, scratch: Path) -> None:
+        self.artifact = artifact
         self._reader = reader
         self._embedder = embedder
         self._release = weakref.finalize(self, _discard, reader, scratch)
@@ -128,7 +132,7 @@ class ExperimentIndex:
         try:
             # Contents only: the artifact's files are read-only, the copy must not be.
             shutil.copytree(artifact.path / _FOLDER, scratch / _FOLDER, copy_function=shutil.copyfile)
-            return cls(collection.Reader(scratch / _FOLDER), embedder, scratch)
+            return cls(artifact, collection.Reader(scratch / _FOLDER), embedder, scratch)
         except BaseException:
             shutil.rmtree(scratch)
             raise

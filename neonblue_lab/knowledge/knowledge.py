@@ -9,7 +9,6 @@ import polars as pl
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.artifacts.served import Served
 from neonblue_lab.knowledge.embedding import CachedEmbedder, Embedder
-from neonblue_lab.knowledge.filters import Filters
 from neonblue_lab.knowledge.index import NAME, ExperimentIndex, SearchHit, build_index
 from neonblue_lab.knowledge.minilm import MiniLM
 from neonblue_lab.knowledge.vector_cache import VectorCache
@@ -36,9 +35,14 @@ class Knowledge:
         return CachedEmbedder(self._model, VectorCache(self._lake))
 
     @property
-    def artifact(self) -> Artifact:
-        """The index in use. Raises NotFound where none was promoted yet."""
-        return self._served.get()[0]
+    def index(self) -> ExperimentIndex:
+        """The promoted index, open for searching: `search`, `similar`, and the `artifact` that it is. Work that asks several
+        questions of one index keeps what this returned; asked again, it may be a newer one.
+
+        Raises:
+            NotFound: none was promoted yet; the message says what makes it.
+        """
+        return self._served.get()[1]
 
     def publish(self, documents: pl.DataFrame, *, data_versions: Mapping[str, int], promote: bool = True) -> Artifact:
         """Embed and index documents (`Experiments.documents`), and make the index the champion.
@@ -48,14 +52,6 @@ class Knowledge:
         """
         artifact = build_index(self._store, documents, self.embedder, data_versions=data_versions)
         return self._store.promote(artifact.name, artifact.version) if promote else artifact
-
-    def search(self, text: str, *, limit: int = 10, filters: Filters | None = None) -> list[SearchHit]:
-        """The experiments nearest in meaning to a text; see `ExperimentIndex.search`."""
-        return self._served.get()[1].search(text, limit=limit, where=filters)
-
-    def similar(self, experiment_id: str, *, limit: int = 10, filters: Filters | None = None) -> list[SearchHit]:
-        """The other experiments nearest in meaning to one; see `ExperimentIndex.similar`."""
-        return self._served.get()[1].similar(experiment_id, limit=limit, where=filters)
 
     def map(self, documents: pl.DataFrame, hits: Sequence[SearchHit]) -> pl.DataFrame:
         """Documents as points of a plane, with the hits of a search numbered: what `plots.neighbours_map` draws.

@@ -7,7 +7,7 @@ import orjson
 import polars as pl
 
 from neonblue_lab.events.records import RecordBatch
-from neonblue_lab.events.schema import EXPERIMENT_LIFECYCLE, EXPOSURE, METRIC_TOTAL
+from neonblue_lab.events.schema import EXPOSURE, METRIC_TOTAL
 from neonblue_lab.lake.tables import DERIVED
 
 _TEXTS = ("name", "hypothesis", "experiment_type", "industry", "user_segment", "status", "primary_metric")
@@ -21,9 +21,10 @@ _DEFINITION = orjson.dumps(
         "derived": ["VARCHAR"],
     }
 ).decode()
+_PERIOD = ("period_start", "period_end")
 _TOTAL = orjson.dumps(
-    dict.fromkeys(("metric", "kind", "segment", "period_start", "period_end", "source"), "VARCHAR")
-    | {"n": "BIGINT", "mean": "DOUBLE", "variance": "DOUBLE"}
+    dict.fromkeys(("metric", "kind", "segment", *_PERIOD, "source"), "VARCHAR")
+    | dict.fromkeys(("n", "mean", "variance"), "DOUBLE")
 ).decode()
 
 
@@ -31,17 +32,18 @@ def _as_table(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(pl.col(column).cast(dtype) for column, dtype in DERIVED[name].schema.items())
 
 
-def _properties(events: pl.DataFrame, structure: str) -> pl.DataFrame:
-    """The events with their properties as columns. Type mismatches are null: validation has judged what matters."""
+def _properties(events: pl.DataFrame, structure: str, times: tuple[str, ...]) -> pl.DataFrame:
+    """The events with their properties as columns, `times` read by the engine that validated them.
+
+    Type mismatches are null: validation has judged what matters.
+    """
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
-        connection.register("events", events.to_arrow())
         connection.execute("SET TimeZone = 'UTC'")
-        sql = f"SELECT * EXCLUDE (properties, p), unnest(p) FROM (SELECT *, json_transform(properties, '{structure}') AS p FROM events)"
+        connection.register("events", events.to_arrow())
+        as_times = ", ".join(f"try_cast({name} AS TIMESTAMPTZ) AS {name}" for name in times)
+        sql = f"""SELECT * EXCLUDE (properties) REPLACE ({as_times})
+            FROM (SELECT * EXCLUDE (p), unnest(p) FROM (SELECT *, json_transform(properties, '{structure}') AS p FROM events))"""
         return pl.DataFrame(connection.sql(sql).to_arrow_table())
-
-
-def _as_times(names: tuple[str, ...]) -> list[pl.Expr]:
-    return [pl.col(name).str.to_datetime(time_unit="us", time_zone="UTC", strict=True) for name in names]
 
 
 def event_rows(events: pl.DataFrame) -> pl.DataFrame:
@@ -63,28 +65,24 @@ def metric_total_rows(events: pl.DataFrame) -> pl.DataFrame:
     totals = events.filter(pl.col("event_type") == METRIC_TOTAL)
     if totals.is_empty():
         return pl.DataFrame(schema=DERIVED["metric_totals"].schema)
-    columns = _properties(totals, _TOTAL).with_columns(
-        pl.col("kind").fill_null("mean"), *_as_times(("period_start", "period_end")), as_of=pl.col("timestamp")
+    columns = _properties(totals, _TOTAL, _PERIOD).with_columns(
+        pl.col("kind").fill_null("mean"), as_of=pl.col("timestamp")
     )
     return _as_table("metric_totals", columns)
 
 
-def lifecycle_events(events: pl.DataFrame) -> pl.DataFrame:
-    """The events that define or change an experiment."""
-    return events.filter(pl.col("event_type").is_in(EXPERIMENT_LIFECYCLE))
-
-
-def experiment_rows(current: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
-    """The whole of `experiments` after some lifecycle events: each field as the latest event that carries it says.
+def experiment_rows(lifecycle: pl.DataFrame) -> pl.DataFrame:
+    """The whole of `experiments`: each field as the latest event that carries it says.
 
     Args:
-        current: the table's rows so far.
-        lifecycle: at least one event.
+        lifecycle: every event that defines or changes an experiment. Repeated event ids count once; of events at the same
+            time the one with the higher offset is the later.
     """
-    stated = _properties(lifecycle, _DEFINITION).with_columns(*_as_times(_TIMES), updated_at=pl.col("timestamp"))
-    states = pl.concat([current, _as_table("experiments", stated)]).sort("updated_at", maintain_order=True)
+    arrival = ["topic", "partition", "offset"]
+    once = lifecycle.sort(arrival).unique(subset="event_id", keep="first", maintain_order=True)
+    stated = _properties(once, _DEFINITION, _TIMES).sort("timestamp", *arrival).with_columns(updated_at="timestamp")
     fields = [name for name in DERIVED["experiments"].schema if name != "experiment_id"]
-    latest = states.group_by("experiment_id").agg(pl.col(name).drop_nulls().last() for name in fields)
+    latest = stated.group_by("experiment_id").agg(pl.col(name).drop_nulls().last() for name in fields)
     return _as_table("experiments", latest.sort("experiment_id"))
 
 

@@ -5,6 +5,9 @@ offset of each partition that it moves (the *mark*). Rows and marks become visib
 instant leaves tables that say exactly what they hold. The order of a batch is fixed: raw first; then the derived tables to
 which it adds rows; `events` last. What raw holds beyond the marks of `events` is therefore all that a crash can have left
 undone, and what the other tables hold of it is told by their own marks.
+
+`experiments` is made anew out of `events`, as late events and several topics may speak of the same experiment; its mark is
+the version of `events` that it was made from.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +20,19 @@ import polars as pl
 from neonblue_lab.errors import Conflict, NotFound
 from neonblue_lab.events.parsing import EventParser
 from neonblue_lab.events.records import RECORD_SCHEMA, Offsets, RecordBatch, RecordSource
+from neonblue_lab.events.schema import EVENT_SCHEMA, EXPERIMENT_LIFECYCLE
 from neonblue_lab.lake.derive import (
     assignment_rows,
     dead_letter_rows,
     event_rows,
     experiment_rows,
-    lifecycle_events,
     metric_total_rows,
 )
 from neonblue_lab.lake.lake import Lake
-from neonblue_lab.lake.tables import DERIVED, RAW, layout, raw_table
+from neonblue_lab.lake.tables import RAW, layout, raw_table
 
 CATCH_UP_RECORDS = 100_000
+_BY_BATCH = ("dead_letters", "assignments", "metric_totals", "events")
 
 
 @dataclass
@@ -110,15 +114,17 @@ def replay(
         Conflict: the source is not the log that the lake was filled from, or another replay is writing the same topic.
     """
     held = source.topics()
-    for topic in topics or held:
+    wanted = list(dict.fromkeys(topics or held))
+    for topic in wanted:
         if topic not in held:
             raise NotFound(f"{source.name} has no topic {topic}; it has {', '.join(held) or 'none'}.")
     lake.ensure_derived()
     before = lake.open("events").version()
     report = ReplayReport()
     parser = EventParser()
-    for topic in topics or held:
+    for topic in wanted:
         _TopicReplay(lake, source, topic, parser, report, on_progress).run()
+        _define_experiments(lake)
     if not report.nothing_to_do:
         report.events = _distinct_events(lake) - _distinct_events(lake, before)
     return report
@@ -128,6 +134,21 @@ def _distinct_events(lake: Lake, version: int | None = None) -> int:
     """Distinct event ids, counted by 64-bit hash."""
     ids = lake.scan("events", lake.open("events", version)).select(pl.col("event_id").hash().n_unique())
     return int(ids.collect(engine="streaming").item())
+
+
+def _define_experiments(lake: Lake) -> None:
+    """Make `experiments` anew where `events` has moved on since."""
+    while True:
+        table, events = lake.open("experiments"), lake.open("events")
+        if table.transaction_version("events") == events.version():
+            return
+        lifecycle = lake.scan("events", events).select(*EVENT_SCHEMA)
+        rows = experiment_rows(lifecycle.filter(pl.col("event_type").is_in(EXPERIMENT_LIFECYCLE)).collect())
+        try:
+            lake.commit(table, rows, marks={"events": events.version()}, mode="overwrite")
+        except Conflict:  # another replay, of another topic, made it at the same moment
+            continue
+        return
 
 
 class _Marks:
@@ -164,21 +185,18 @@ class _Marks:
         mark = pl.col("partition").replace_strict(self.next, default=0, return_dtype=pl.Int64)
         return frame.filter(pl.col("offset") >= mark)
 
-    def commit(self, rows: pl.DataFrame, through: pl.DataFrame, *, overwrite: bool = False) -> None:
-        """Write rows and move the marks past the records of `through`, in one atomic step.
-
-        Call `refresh` before working out the rows where they depend on what the table holds.
-        """
-        self._write(rows, dict(through.group_by("partition").agg(pl.col("offset").max() + 1).iter_rows()), overwrite)
+    def commit(self, rows: pl.DataFrame, through: pl.DataFrame) -> None:
+        """Write rows and move the marks past the records of `through`, in one atomic step."""
+        self._write(rows, dict(through.group_by("partition").agg(pl.col("offset").max() + 1).iter_rows()))
 
     def move(self, ends: Offsets) -> None:
         """Move the marks without writing rows."""
-        self._write(pl.DataFrame(schema=layout(self._name).schema), ends, overwrite=False)
+        self._write(pl.DataFrame(schema=layout(self._name).schema), ends)
 
-    def _write(self, rows: pl.DataFrame, ends: Offsets, overwrite: bool) -> None:
+    def _write(self, rows: pl.DataFrame, ends: Offsets) -> None:
         moved = {partition: end for partition, end in ends.items() if end > self.next[partition]}
         marks = {f"{self._topic}/{partition}": end for partition, end in moved.items()}
-        self._lake.commit(self.table, rows, marks=marks, mode="overwrite" if overwrite else "append")
+        self._lake.commit(self.table, rows, marks=marks)
         self.next.update(moved)
 
 
@@ -199,7 +217,7 @@ class _TopicReplay:
         self._ends = source.end_offsets(topic)
         partitions = sorted(self._ends)
         self._raw = _Marks(lake, raw_table(topic), topic, partitions)
-        self._derived = {name: _Marks(lake, name, topic, partitions) for name in DERIVED}
+        self._derived = {name: _Marks(lake, name, topic, partitions) for name in _BY_BATCH}
         self._progress = TopicProgress(partitions=self._raw.next)
         report.topics[topic] = self._progress
 
@@ -221,18 +239,19 @@ class _TopicReplay:
 
     def _left_undone(self) -> Iterator[RecordBatch]:
         """What raw holds beyond the marks of `events`: left by a replay that was interrupted."""
-        raw = self._raw.scan().select(*RECORD_SCHEMA)
         for partition, end in self._raw.next.items():
             start = self._derived["events"].next[partition]
-            for low in range(start, end, CATCH_UP_RECORDS):
-                span = (pl.col("offset") >= low) & (pl.col("offset") < min(low + CATCH_UP_RECORDS, end))
-                frame = raw.filter(pl.col("partition") == partition, span).sort("offset").collect()
-                if not frame.is_empty():
-                    yield RecordBatch(self._topic, frame)
+            if start < end:
+                records = self._raw.scan().filter(pl.col("partition") == partition, pl.col("offset") >= start)
+                offsets = records.select("offset").collect().to_series().sort()
+                for first in range(0, offsets.len(), CATCH_UP_RECORDS):
+                    part = offsets[first : first + CATCH_UP_RECORDS]
+                    frame = records.filter(pl.col("offset").is_between(part[0], part[-1])).sort("offset").collect()
+                    yield RecordBatch(self._topic, frame.select(*RECORD_SCHEMA))
 
     def _new(self) -> Iterator[RecordBatch]:
         """Records from the marks on. The last record that the lake holds of each partition is read again and compared:
-        a source that differs there is another log."""
+        a source that differs there is another log. It may lie below the mark minus one, as logs have gaps."""
         for partition, end in self._ends.items():
             if end < self._raw.next[partition]:
                 raise Conflict(
@@ -241,7 +260,8 @@ class _TopicReplay:
                 )
         known = self._last_records()
         beginnings = self._source.beginning_offsets(self._topic)
-        starts = {p: mark - 1 if mark - 1 >= beginnings[p] else mark for p, mark in self._raw.next.items()}
+        last = dict(known.select("partition", "offset").iter_rows())
+        starts = {p: last[p] if last.get(p, -1) >= beginnings[p] else mark for p, mark in self._raw.next.items()}
         for batch in self._source.read({self._topic: starts}):
             self._check_same_log(batch.frame, known)
             frame = self._raw.beyond(batch.frame)
@@ -256,15 +276,15 @@ class _TopicReplay:
                 marks.move(self._ends)
 
     def _last_records(self) -> pl.DataFrame:
-        marks = self._raw.next
-        last = [
-            (pl.col("partition") == partition) & (pl.col("offset") == mark - 1)
-            for partition, mark in marks.items()
-            if mark > 0
-        ]
-        if not last:
+        """The record with the highest offset that the lake holds of each partition."""
+        raw = self._raw.scan()
+        last = raw.group_by("partition").agg(pl.col("offset").max()).collect()
+        if last.is_empty():
             return pl.DataFrame(schema=RECORD_SCHEMA)
-        return self._raw.scan().select(*RECORD_SCHEMA).filter(pl.any_horizontal(last)).collect()
+        is_last = pl.any_horizontal(
+            (pl.col("partition") == partition) & (pl.col("offset") == offset) for partition, offset in last.iter_rows()
+        )
+        return raw.filter(is_last).select(*RECORD_SCHEMA).collect()
 
     def _check_same_log(self, frame: pl.DataFrame, known: pl.DataFrame) -> None:
         both = frame.join(known, on=["partition", "offset"], how="inner", suffix="_held")
@@ -293,7 +313,6 @@ class _TopicReplay:
         self._add("dead_letters", batch, parsed.rejects, lambda rejects: dead_letter_rows(batch, rejects))
         self._add("assignments", batch, parsed.events, assignment_rows)
         self._add("metric_totals", batch, parsed.events, metric_total_rows)
-        self._update_experiments(batch, parsed.events)
         marks = self._derived["events"]
         marks.refresh()
         marks.commit(event_rows(marks.beyond(parsed.events)), batch.frame)
@@ -306,14 +325,6 @@ class _TopicReplay:
         if not rows.is_empty():
             marks.refresh()
             marks.commit(rows, batch.frame)
-
-    def _update_experiments(self, batch: RecordBatch, events: pl.DataFrame) -> None:
-        marks = self._derived["experiments"]
-        news = lifecycle_events(marks.beyond(events))
-        if not news.is_empty():
-            marks.refresh()
-            current = marks.scan().collect()
-            marks.commit(experiment_rows(current, news), batch.frame, overwrite=True)
 
 
 _OTHER_LOG = "Replay it into a data folder of its own (--home)."

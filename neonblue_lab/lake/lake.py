@@ -1,5 +1,6 @@
 """A folder of Delta tables: opening, appending, reading, and pinning the versions that a piece of work reads."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +9,16 @@ from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from neonblue_lab.errors import BadInput, Conflict, NotFound
 from neonblue_lab.files import exclusive
 from neonblue_lab.lake.tables import DERIVED, TABLES, Table, layout
 
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1)
-_CONFIGURATION = {"delta.checkpointInterval": "100"}
+# Versions named by runs and artifacts stay readable: by default, commits older than 30 days would be deleted.
+_CONFIGURATION = {"delta.checkpointInterval": "100", "delta.enableExpiredLogCleanup": "false"}
+_UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -67,18 +70,28 @@ class Lake:
         Raises:
             NotFound: there is no such table, or not that version of it.
         """
+        path = self.path / name
+        if not DeltaTable.is_deltatable(str(path)):
+            raise NotFound(f"The lake at {self.path} has no table {name}; `neonblue replay` fills it.")
         try:
-            return DeltaTable(self.path / name, version=version)
-        except TableNotFoundError:
-            raise NotFound(f"The lake at {self.path} has no table {name}; `neonblue replay` fills it.") from None
-        except Exception as error:
+            return DeltaTable(path, version=version)
+        except DeltaError as error:
             if version is None:
                 raise
             raise NotFound(f"Table {name} in {self.path} cannot be read at version {version}: {error}") from error
 
     def ensure(self, name: str) -> DeltaTable:
-        """A table, created empty if it does not exist. Two creators at once both succeed."""
+        """A table, created empty if it does not exist. Two creators at once both succeed.
+
+        Raises:
+            BadInput: the folder's path has characters that Delta Lake cannot tell from an encoding of others.
+        """
         path, table = self.path / name, layout(name)
+        if unusable := _UNUSABLE.search(str(path.absolute())):
+            raise BadInput(
+                f"A lake table cannot lie in {path}: {unusable.group()!r} is not usable in its path. "
+                "Choose a folder (--home) or topic name without it."
+            )
         if not DeltaTable.is_deltatable(str(path)):
             self.path.mkdir(parents=True, exist_ok=True)
             with exclusive(self.path / ".create.lock"):  # creation is the one commit that Delta does not make alone
@@ -198,7 +211,13 @@ class Lake:
     def overview(self) -> pl.DataFrame:
         """The status of every table as a frame: table, version, rows, files, megabytes."""
         rows = [(name, t.version, t.rows, t.files, t.bytes / 1e6) for name, t in self.status().items()]
-        columns = {"table": pl.String, "version": pl.Int64, "rows": pl.Int64, "files": pl.Int64, "megabytes": pl.Float64}
+        columns = {
+            "table": pl.String,
+            "version": pl.Int64,
+            "rows": pl.Int64,
+            "files": pl.Int64,
+            "megabytes": pl.Float64,
+        }
         return pl.DataFrame(rows, schema=columns, orient="row").with_columns(pl.col("megabytes").round(2))
 
 
@@ -208,6 +227,5 @@ def files(table: DeltaTable) -> tuple[str, ...]:
 
 
 def _check_columns(name: str, frame: pl.DataFrame, table: Table) -> None:
-    expected = {column: dtype for column, dtype in table.schema.items()}
-    if dict(frame.schema) != expected:
-        raise BadInput(f"Rows for {name} have columns {dict(frame.schema)}; the table has {expected}.")
+    if dict(frame.schema) != table.schema:
+        raise BadInput(f"Rows for {name} have columns {dict(frame.schema)}; the table has {table.schema}.")

@@ -1,10 +1,10 @@
 """What a metric is: the definitions of `metrics.yaml`, checked."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neonblue_lab.errors import BadInput, NotFound
 
@@ -24,9 +24,9 @@ class Metric(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: str = Field(min_length=1)
     kind: Literal["proportion", "mean"]
-    event: str | None = None
+    event: str | None = Field(default=None, min_length=1)
     of: Literal["value", "count"] | None = None
     better: Literal["higher", "lower"] = "higher"
     unit: str | None = None
@@ -41,18 +41,34 @@ class Metric(BaseModel):
         return self
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} is there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_metrics(file: Path) -> dict[str, Metric]:
     """Name -> metric, in the file's order.
 
     Raises:
         NotFound: there is no such file.
-        BadInput: not YAML, or a definition that is incomplete; the message names the file and the metric.
+        BadInput: not YAML, or a definition that is incomplete or there twice; the message names the file and the metric.
     """
     try:
-        document = yaml.safe_load(file.read_text("utf-8"))
+        document = yaml.load(file.read_text("utf-8"), _Loader)
     except FileNotFoundError:
         raise NotFound(f"There is no metrics file at {file}.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} is not YAML: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
         raise BadInput(f"{file}: the key `metrics` with one entry for each metric is missing.")

@@ -26,14 +26,27 @@ def restrict(rows: ir.Table, experiments: Iterable[str] | None) -> ir.Table:
     return rows if experiments is None else rows.filter(_.experiment_id.isin(list(experiments)))
 
 
+def exposures(experiments: Iterable[str] | None = None) -> ir.Table:
+    """First exposures of users to variants while the experiment ran: experiment_id, user_id, variant_id, first_exposed_at,
+    ended_at (null where the experiment has no end). What is shown after the end is no part of it."""
+    ends = table("experiments").select("experiment_id", "ended_at")
+    joined = restrict(table("assignments"), experiments).left_join(ends, "experiment_id")
+    during = joined.filter(_.ended_at.isnull() | (_.first_exposed_at <= _.ended_at))
+    return during.select("experiment_id", "user_id", "variant_id", "first_exposed_at", "ended_at")
+
+
 def exposed(experiments: Iterable[str] | None = None) -> ir.Table:
     """Users and their variant: experiment_id, user_id, variant_id, exposed_at (first exposure), ended_at (the experiment's
     end or null). Users seen in more than one variant of an experiment are left out of it."""
-    by_user = restrict(table("assignments"), experiments).group_by("experiment_id", "user_id")
+    by_user = exposures(experiments).group_by("experiment_id", "user_id")
     return (
-        by_user.aggregate(variants=_.count(), variant_id=_.variant_id.min(), exposed_at=_.first_exposed_at.min())
+        by_user.aggregate(
+            variants=_.count(),
+            variant_id=_.variant_id.min(),
+            exposed_at=_.first_exposed_at.min(),
+            ended_at=_.ended_at.max(),
+        )
         .filter(_.variants == 1)
-        .left_join(table("experiments").select("experiment_id", "ended_at"), "experiment_id")
         .select("experiment_id", "user_id", "variant_id", "exposed_at", "ended_at")
     )
 
@@ -44,5 +57,5 @@ def outcomes(event_types: Iterable[str], experiments: Iterable[str] | None = Non
     events = table("events").filter(_.event_type.isin(sorted(event_types)), _.user_id.notnull())
     events = events.select("user_id", "event_type", "value", happened_at="timestamp")
     joined = exposed(experiments).join(events, "user_id")
-    within = joined.filter(_.happened_at >= _.exposed_at, _.ended_at.isnull() | (_.happened_at < _.ended_at))
+    within = joined.filter(_.happened_at >= _.exposed_at, _.ended_at.isnull() | (_.happened_at <= _.ended_at))
     return within.select("experiment_id", "variant_id", "user_id", "event_type", "value", "happened_at")

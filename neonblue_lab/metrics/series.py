@@ -64,10 +64,11 @@ def _whole_days(series: pl.DataFrame, last_event: object) -> pl.DataFrame:
 def _of_periods(wanted: list[str] | None) -> ir.Table:
     """Units-weighted means by the day on which a period of at most a week starts, by experiment and for the programme.
     Running totals, of which many share a start, are no periods of their own."""
-    totals = table("metric_totals").filter(_.segment.isnull(), _.n > 0, _.period_start.notnull())
     starts = ibis.window(group_by=["experiment_id", "variant_id", "metric", "period_start"])
-    periods = totals.filter(_.period_end <= _.period_start + ibis.interval(days=7)).mutate(ends=_.count().over(starts))
-    periods = periods.filter(_.ends == 1)
+    totals = (
+        table("metric_totals").filter(_.segment.isnull(), _.period_start.notnull()).mutate(ends=_.count().over(starts))
+    )
+    periods = totals.filter(_.ends == 1, _.n > 0, _.period_end <= _.period_start + ibis.interval(days=7))
     everyone = periods.mutate(experiment_id=ibis.literal(PROGRAMME))
     return _weighted(restrict(periods, wanted).union(everyone).mutate(timestamp=_.period_start.truncate("D")))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import skops.io
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.errors import Corrupt
@@ -92,6 +91,8 @@ def load_report(artifact: Artifact) -> ClassifierReport:
 
 
 def _write(classifier: EventClassifier, report: ClassifierReport, folder: Path) -> None:
+    import skops.io  # half of a server's start-up; only whoever publishes or opens a classifier needs it
+
     for label, pipeline in classifier.pipelines.items():
         skops.io.dump(pipeline, folder / f"{label}.skops")
     state = {
@@ -123,6 +124,8 @@ def _load_weights(path: Path) -> Any:
             f"{path} was not opened: it names {', '.join(foreign)}, which is no part of an event classifier. "
             "Find out who wrote it; do not load it by other means."
         )
+    import skops.io
+
     return skops.io.load(path, trusted=[])
 
 

@@ -226,9 +226,9 @@ def _sample_ratio(readout: Readout) -> SampleRatioCheck:
 def _similar(lab: Lab, experiment_id: str) -> tuple[SimilarExperiments, list[ArtifactUsed]]:
     """The nearest experiments of the index, and the index. Where there is none, the reason is the insight."""
     try:
-        hits = lab.knowledge.similar(experiment_id, limit=SIMILAR)
+        index = lab.knowledge.index
+        hits = index.similar(experiment_id, limit=SIMILAR)
     except NotFound as missing:
         return SimilarExperiments(experiments=[], insights=[str(missing)]), []
     neighbours = [neighbour(hit) for hit in hits]
-    used = [ArtifactUsed.of(lab.knowledge.artifact)]
-    return SimilarExperiments(experiments=neighbours, insights=outcomes(neighbours)), used
+    return SimilarExperiments(experiments=neighbours, insights=outcomes(neighbours)), [ArtifactUsed.of(index.artifact)]

@@ -39,12 +39,13 @@ def semantic_experiment_search(
     limit: Annotated[int, Field(ge=1, le=100, description="At most so many results.")] = 10,
 ) -> SearchAnswer:
     """Find past experiments by meaning, with what they tested and what came of them."""
-    hits = [neighbour(hit) for hit in lab.knowledge.search(query, limit=limit, filters=filters)]
-    near = lab.knowledge.similar(hits[0].experiment_id, limit=limit + SIMILAR) if hits else []
+    index = lab.knowledge.index
+    hits = [neighbour(hit) for hit in index.search(query, limit=limit, where=filters)]
+    near = index.similar(hits[0].experiment_id, limit=limit + SIMILAR) if hits else []
     found = {hit.experiment_id for hit in hits}
     return SearchAnswer(
         data_version=lab.warehouse.data_version,
-        artifacts=[ArtifactUsed.of(lab.knowledge.artifact)],
+        artifacts=[ArtifactUsed.of(index.artifact)],
         search_results=hits,
         interpretation=_interpretation(query, filters, hits),
         similar_experiments=[neighbour(hit) for hit in near if hit.experiment_id not in found][:SIMILAR],

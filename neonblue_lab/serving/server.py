@@ -1,6 +1,9 @@
 """The server: which tools and resources it has, and how it is reached."""
 
+import atexit
 import logging
+import os
+import signal
 import socket
 import sys
 
@@ -77,11 +80,19 @@ def serve(settings: Settings, *, http: str | None = None) -> None:
     """
     address = None if http is None else loopback(http)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _leave)
     server = build_server(Desk(settings.home))
     if address is None:
         server.run("stdio")
     else:
         _serve_http(server, *address)
+
+
+def _leave(*_: object) -> None:
+    """Stop because of SIGTERM: remove what lies in temporary folders, such as the copy of an open index, and end, without
+    waiting for the thread that reads stdin (it ends only when the client closes it)."""
+    atexit._run_exitfuncs()
+    os._exit(0)
 
 
 def _serve_http(server: MCPServer, host: str, port: int) -> None:

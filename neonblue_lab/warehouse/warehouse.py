@@ -104,7 +104,7 @@ def _open(pins: Mapping[str, Pin]) -> duckdb.DuckDBPyConnection:
     """A database in memory with the views; its settings are locked."""
     connection = duckdb.connect()
     files = [file for pin in pins.values() for file in pin.files]
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # cursors take over global settings only
     connection.execute("SET temp_directory = ?", [str(Path(tempfile.gettempdir(), f"neonblue-{uuid4().hex}"))])
     connection.execute("SET allowed_paths = ?", [files])
     connection.execute("SET enable_external_access = false")

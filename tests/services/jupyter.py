@@ -18,6 +18,12 @@ START_SECONDS = 60
 STOP_SECONDS = 20
 OPEN_SECONDS = 60
 RUN_SECONDS = 180
+ERRORS = '.jp-NotebookPanel [data-mime-type="application/vnd.jupyter.error"]'
+"""Selects the tracebacks under a notebook's cells."""
+ENDED = """errors => {
+    const prompts = [...document.querySelectorAll(".jp-NotebookPanel .jp-CodeCell .jp-InputPrompt")];
+    return document.querySelector(errors) || prompts.every(prompt => /\\[\\d+\\]/.test(prompt.textContent));
+}"""
 
 
 class JupyterLab:
@@ -47,12 +53,12 @@ class JupyterLab:
                 "allow_root": True,
             },
             "IdentityProvider": {"token": self._token},  # Not on the command line, where everyone can read it.
-            "LabApp": {
-                "news_url": None,
-                "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
-            },
         }
-        (folder / "config").mkdir()
+        notifications = (
+            folder / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        )
+        notifications.parent.mkdir(parents=True)
+        notifications.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
         (folder / "config" / "jupyter_lab_config.json").write_text(json.dumps(options))
         own = {f"JUPYTER_{kind.upper()}_DIR": str(folder / kind) for kind in ("config", "data", "runtime")}
         environment = {**os.environ, **own, "IPYTHONDIR": str(folder), "NEONBLUE_HOME": str(self._home)}
@@ -81,19 +87,12 @@ class JupyterLab:
     def run_all(self, page: Page, notebook: str) -> None:
         """Open a notebook, choose Run > Run All Cells, and return when its last cell is done or one has failed."""
         page.goto(f"{self.address}lab/tree/{notebook}?reset&token={self._token}")
-        status = page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator")
-        expect(status).to_have_attribute("data-status", "idle", timeout=OPEN_SECONDS * 1000)
+        idle = page.get_by_text("Python 3 (ipykernel) | Idle", exact=True)
+        expect(idle).to_be_visible(timeout=OPEN_SECONDS * 1000)
         page.get_by_role("menubar").get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.wait_for_function(
-            """() => {
-                const cells = [...document.querySelectorAll(".jp-NotebookPanel .jp-CodeCell")];
-                const done = cells.every(cell => /^\\[\\d+\\]:$/.test(cell.querySelector(".jp-InputPrompt").innerText.trim()));
-                return done || document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') !== null;
-            }""",
-            timeout=RUN_SECONDS * 1000,
-        )
-        expect(status).to_have_attribute("data-status", "idle", timeout=OPEN_SECONDS * 1000)
+        page.wait_for_function(ENDED, arg=ERRORS, timeout=RUN_SECONDS * 1000)
+        expect(idle).to_be_visible(timeout=OPEN_SECONDS * 1000)
 
     def _await_address(self, folder: Path) -> str:
         deadline = time.monotonic() + START_SECONDS

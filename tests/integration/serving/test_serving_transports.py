@@ -1,6 +1,7 @@
 """The ways in: within a process, over stdio and over streamable HTTP. The same questions get the same answers."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -65,12 +66,24 @@ def rounded(answer: Any) -> Any:
     return answer
 
 
+def start(scratch: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`mcp/server.py` in a process of its own, with `scratch` as its working and its temporary folder."""
+    return subprocess.Popen(
+        [sys.executable, str(SERVER), *arguments],
+        cwd=scratch,
+        env=os.environ | {"TMPDIR": str(scratch)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 class HttpServer:
     """`mcp/server.py --http` in a process of its own, on a free port that it chose."""
 
-    def __init__(self, home: Path, cwd: Path) -> None:
-        command = [sys.executable, str(SERVER), "--http", "127.0.0.1:0", "--home", str(home)]
-        self.process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, home: Path, scratch: Path) -> None:
+        self.process = start(scratch, "--http", "127.0.0.1:0", "--home", str(home))
         assert self.process.stderr is not None
         self.log: list[str] = []
         self.url = ""
@@ -133,18 +146,46 @@ def test_a_page_of_another_site_cannot_ask(http: HttpServer) -> None:
         refused.value.close()
 
 
-def test_it_stops_when_told_to_whoever_is_connected_and_leaves_stdout_empty(home: Path, tmp_path: Path) -> None:
+def test_over_http_it_stops_when_told_to_whoever_is_connected(home: Path, tmp_path: Path) -> None:
     server = HttpServer(home, tmp_path)
 
     async def ask_and_stop() -> tuple[int, str]:
         async with Client(server.url, mode="legacy", read_timeout_seconds=60) as client:
-            await client.call_tool("list_experiments", {})
+            await client.call_tool("semantic_experiment_search", {"query": "checkout"})
+            assert len(list(tmp_path.glob("neonblue-index-*"))) == 1
             return await anyio.to_thread.run_sync(server.stop)
 
     code, written = anyio.run(ask_and_stop)
 
-    assert code in (0, -signal.SIGTERM)
-    assert written == ""
+    assert (code, written) == (0, "")
+    assert list(tmp_path.glob("neonblue-*")) == []
+
+
+@pytest.mark.parametrize("farewell", ["end of input", "SIGTERM"])
+def test_over_stdio_it_stops_when_the_client_leaves_or_ends_it(home: Path, tmp_path: Path, farewell: str) -> None:
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    search = {"name": "semantic_experiment_search", "arguments": {"query": "checkout"}}
+    server = start(tmp_path, "--home", str(home))
+    assert server.stdin is not None
+    assert server.stdout is not None
+    for message in (
+        {"id": 1, "method": "initialize", "params": client},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": search},
+    ):
+        server.stdin.write(json.dumps({"jsonrpc": "2.0"} | message) + "\n")
+    server.stdin.flush()
+    answers = [json.loads(server.stdout.readline()) for _ in range(2)]
+    assert answers[1]["result"]["structuredContent"]["search_results"]
+    assert len(list(tmp_path.glob("neonblue-index-*"))) == 1
+
+    if farewell == "SIGTERM":
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+    written, _ = server.communicate(timeout=20)
+
+    assert (server.returncode, written) == (0, "")
+    assert list(tmp_path.glob("neonblue-*")) == []
 
 
 @pytest.mark.parametrize(
