@@ -17,6 +17,7 @@ from timing import CHECKOUT, Run, in_child, interleaved, print_table, seconds
 
 TOPIC = "user_events"
 PAGE_BYTES = 25
+"""Of the event's type and its page together: it makes every event 218 bytes long."""
 BATCH = 100_000
 FEWEST = 2_000
 
@@ -102,7 +103,9 @@ def simulate_topics(events: int) -> float:
     from neonblue_lab.topics.archive import write_archive
 
     with TemporaryDirectory() as folder:
-        return seconds(lambda: write_archive(folder, simulate(experiments=8, events=events, users=events // 10).batches()))
+        return seconds(
+            lambda: write_archive(folder, simulate(experiments=8, events=events, users=events // 10).batches())
+        )
 
 
 def row(what: str, records: int, ours: Sequence[Run], peer: Sequence[Run] = (), peer_name: str = "") -> list[str]:
@@ -142,7 +145,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--records", type=int, default=300_000, help=f"at least {FEWEST:,} (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="of each, interleaved; medians count (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=3, help="of each, interleaved; medians count (default: %(default)s)"
+    )
     options = parser.parse_args()
     if options.records < FEWEST or options.runs < 1:
         parser.error(f"--records must be at least {FEWEST:,} and --runs at least 1")

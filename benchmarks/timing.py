@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DATASETS = Path(os.environ.get("NEONBLUE_DATASETS", CHECKOUT.parent / "shared" / "datasets"))
@@ -59,18 +59,23 @@ def _run(work: Callable[..., float], arguments: Sequence[object]) -> Run:
 
 
 def dataset(name: str) -> Path:
-    """The path of a public data set; without it, a sentence on stderr and exit code 2."""
+    """The path of a public data set; without it the script gives up."""
     path = DATASETS / name
     if not path.exists():
-        print(f"Data set {name} is not in {DATASETS}: set NEONBLUE_DATASETS to its folder.", file=sys.stderr)
-        sys.exit(2)
+        give_up(f"Data set {name} is not in {DATASETS}: set NEONBLUE_DATASETS to its folder.")
     return path
 
 
+def give_up(reason: str) -> NoReturn:
+    """Leave with a sentence on stderr and exit code 2."""
+    print(reason, file=sys.stderr)
+    sys.exit(2)
+
+
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a Markdown table, its first column to the left and the others to the right, and the machine below it."""
+    """Print a Markdown table, and the machine below it."""
     print(f"| {' | '.join(header)} |")
-    print(f"|---|{'---:|' * (len(header) - 1)}")
+    print(f"|{'---|' * len(header)}")
     for row in rows:
         print(f"| {' | '.join(row)} |")
     print(f"\n{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}.")

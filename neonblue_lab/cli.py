@@ -15,7 +15,6 @@ import typer
 from neonblue_lab.errors import BadInput, NeonBlueError
 
 if TYPE_CHECKING:
-    import polars as pl
 
     from neonblue_lab.artifacts.artifact import Artifact
     from neonblue_lab.lab import Lab

@@ -42,7 +42,7 @@ class Experiments:
             ids = self._warehouse.sql("SELECT experiment_id FROM experiments")["experiment_id"].to_list()
             near = difflib.get_close_matches(experiment_id, ids, n=3, cutoff=0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else f" The lake knows {len(ids):,} experiments."
-            raise NotFound(f"There is no experiment {experiment_id}.{hint}")
+            raise NotFound(f"There is no experiment {experiment_id} among those that are defined.{hint}")
         return found.to_dicts()[0]
 
     def scorecard(

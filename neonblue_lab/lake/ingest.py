@@ -288,7 +288,8 @@ class _TopicReplay:
 
     def _check_same_log(self, frame: pl.DataFrame, known: pl.DataFrame) -> None:
         both = frame.join(known, on=["partition", "offset"], how="inner", suffix="_held")
-        same = [pl.col(name).eq_missing(pl.col(f"{name}_held")) for name in ("timestamp", "key", "value")]
+        times = [pl.col(name).dt.truncate("1ms") for name in ("timestamp", "timestamp_held")]  # all that Kafka keeps
+        same = [times[0].eq_missing(times[1]), *(pl.col(n).eq_missing(pl.col(f"{n}_held")) for n in ("key", "value"))]
         for partition, offset in both.filter(~pl.all_horizontal(same)).select("partition", "offset").iter_rows():
             raise Conflict(
                 f"{self._source.name}: {self._topic}-{partition}-{offset} is not the record that the lake holds under that "

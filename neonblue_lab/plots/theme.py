@@ -58,7 +58,8 @@ def entitled(chart: AnyChart, title: str, subtitle: str, *, width: float = WIDTH
 def _balanced(text: str, width: int) -> list[str]:
     """`text` in as few lines of at most `width` characters as it takes, these being about equally long."""
     lines = textwrap.wrap(text, width)
-    while width > 1 and len(narrower := textwrap.wrap(text, width - 1)) == len(lines):
+    longest = max(map(len, text.split()), default=width)  # narrower, words would be broken
+    while width > longest and len(narrower := textwrap.wrap(text, width - 1)) == len(lines):
         lines, width = narrower, width - 1
     return lines
 

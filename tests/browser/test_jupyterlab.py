@@ -17,6 +17,8 @@ from tests.services.browser import BrowserUnavailable, chromium
 from tests.services.jupyter import ERRORS, JupyterLab
 from tests.services.workbench import nightly_home
 
+pytestmark = pytest.mark.timeout(600)  # The first test waits for the nightly run too.
+
 LOADED = "image => image.complete && image.naturalWidth > 0"
 
 
@@ -120,10 +122,10 @@ def test_the_pages_of_a_run_can_be_read_without_a_network(visit: Visit, home: Pa
     page.goto(index)
     expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
     steps = page.locator(".step")
-    names = steps.locator("b:first-of-type").all_inner_texts()
+    names = page.locator(".step > b").all_inner_texts()
     assert "scorecard" in names
     for name in names:
-        steps.filter(has=page.get_by_text(name, exact=True)).get_by_role("link", name="Report").click()
+        steps.filter(has=page.locator("> b", has_text=name)).get_by_role("link", name="Report").click()
         page.wait_for_url("**/*.html")
         expect(page.get_by_text("What it recorded")).to_be_visible()
         pictures = page.locator(".picture img")

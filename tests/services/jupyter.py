@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -20,10 +21,6 @@ OPEN_SECONDS = 60
 RUN_SECONDS = 180
 ERRORS = '.jp-NotebookPanel [data-mime-type="application/vnd.jupyter.error"]'
 """Selects the tracebacks under a notebook's cells."""
-ENDED = """errors => {
-    const prompts = [...document.querySelectorAll(".jp-NotebookPanel .jp-CodeCell .jp-InputPrompt")];
-    return document.querySelector(errors) || prompts.every(prompt => /\\[\\d+\\]/.test(prompt.textContent));
-}"""
 
 
 class JupyterLab:
@@ -91,7 +88,10 @@ class JupyterLab:
         expect(idle).to_be_visible(timeout=OPEN_SECONDS * 1000)
         page.get_by_role("menubar").get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.wait_for_function(ENDED, arg=ERRORS, timeout=RUN_SECONDS * 1000)
+        # A prompt is [*] until its cell is done: then [7], or [ ] after a cell that failed.
+        prompts = page.locator(".jp-NotebookPanel .jp-CodeCell .jp-InputPrompt")
+        expect(prompts.first).to_have_text(re.compile(r"\[\d+\]"), timeout=OPEN_SECONDS * 1000)
+        expect(prompts.filter(has_text="[*]")).to_have_count(0, timeout=RUN_SECONDS * 1000)
         expect(idle).to_be_visible(timeout=OPEN_SECONDS * 1000)
 
     def _await_address(self, folder: Path) -> str:

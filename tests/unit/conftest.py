@@ -15,7 +15,9 @@ LakeOf = Callable[..., Lake]
 
 def frame(table: str, rows: Iterable[Row]) -> pl.DataFrame:
     """Rows in a table's columns; what a row does not state is null."""
-    return pl.DataFrame([dict.fromkeys(DERIVED[table].schema) | dict(row) for row in rows], schema=DERIVED[table].schema)
+    return pl.DataFrame(
+        [dict.fromkeys(DERIVED[table].schema) | dict(row) for row in rows], schema=DERIVED[table].schema
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The warehouse runs SELECTs over its views: whatever is tried, no other file is read and nothing is written."""
 
 import hashlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,13 @@ class Ground:
         assert self.warehouse.sql("SELECT current_setting('enable_external_access')::VARCHAR AS s").item() == "false"
 
 
-@pytest.fixture
-def ground(lake_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    monkeypatch.chdir(tmp_path)
-    return Ground(lake_of(events=[{"event_type": "click", "timestamp": NOON}]), tmp_path)
+@pytest.fixture(scope="module")
+def ground(lake_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """One for all tests: each leaves it as it was."""
+    outside = tmp_path_factory.mktemp("outside")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(outside)
+        yield Ground(lake_of(events=[{"event_type": "click", "timestamp": NOON}]), outside)
 
 
 READS = [
@@ -181,9 +185,11 @@ def test_what_only_reads_the_views_runs(ground: Ground, query: str, rows: int) -
 
 
 def test_messages_say_what_is_wrong(ground: Ground) -> None:
-    with pytest.raises(BadInput, match="a single SELECT.*a part of this one is a COPY"):
+    with pytest.raises(BadInput, match=r"a single SELECT.*a part of this one is a COPY"):
         ground.warehouse.sql(_filled(WRITES[2], ground))
-    with pytest.raises(BadInput, match="cannot select from the function read_text here: .*json_each, json_tree, range"):
+    with pytest.raises(
+        BadInput, match=r"cannot select from the function read_text here: .*json_each, json_tree, range"
+    ):
         ground.warehouse.sql(_filled(READS[1], ground))
     with pytest.raises(BadInput, match='syntax error at or near "SELEC"'):
         ground.warehouse.sql("SELEC 1")

@@ -1,0 +1,87 @@
+"""Every benchmark runs as its README says, prints its table, and says what it misses. No figure is judged."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from neonblue_lab.errors import Unavailable
+from neonblue_lab.knowledge.minilm import model_folder
+
+BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
+
+
+def _run(script: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, BENCHMARKS / f"{script}.py", *options]
+    return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _table(done: subprocess.CompletedProcess[str]) -> dict[str, list[str]]:
+    """The first cell of each row -> its other cells; rows with the same first cell count once."""
+    assert done.returncode == 0, done.stderr
+    table, _, machine = done.stdout.partition("\n\n")
+    header, rule, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rule == ["---"] * len(header)
+    assert all(len(row) == len(header) for row in rows)
+    assert f"{os.cpu_count()} cores, Python 3." in machine
+    return {first: cells for first, *cells in rows}
+
+
+def test_replay(unavailable: Callable[[str], NoReturn]):
+    done = _run("replay", "--records", "2000", "--runs", "1")
+    table = _table(done)
+    assert {"archive to lake", "simulate to archive"} <= set(table)
+    if "Kafka to lake" not in table:
+        unavailable(done.stderr)
+    assert set(table) == {"archive to lake", "Kafka to lake", "archive to Kafka", "simulate to archive"}
+
+
+def test_the_replayed_events_are_of_the_stated_size_and_all_valid():
+    code = (
+        "import replay; from neonblue_lab.events.encoding import RecordEncoder; "
+        "from neonblue_lab.events.parsing import EventParser; "
+        "batch = RecordEncoder(replay.TOPIC).encode(replay.events(0, 5000)); "
+        "parsed = EventParser().parse(batch); "
+        "print(batch.frame['value'].bin.size().unique().to_list(), parsed.events['event_id'].n_unique())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == "[218] 5000", done.stderr
+
+
+def test_scorecard(dataset: Callable[[str], Path]):
+    dataset("upworthy_exploratory.parquet")
+    done = _run("scorecard", "--sample", "20", "--runs", "1")
+    assert set(_table(done)) == {"scorecard, lab open", "`neonblue scorecard --json`"}
+    assert "4,873 experiments, 17,793 comparisons" in done.stdout
+
+
+def test_retrieval(dataset: Callable[[str], Path], unavailable: Callable[[str], NoReturn]):
+    dataset("upworthy_exploratory.parquet")
+    try:
+        model_folder()
+    except Unavailable as reason:
+        unavailable(str(reason))
+    measures = _table(_run("retrieval", "--sample", "20", "--runs", "1"))
+    assert set(measures) == {"hit@1", "recall@10", "MRR@10", "nDCG@10", "encode 1,000"}
+
+
+@pytest.mark.parametrize("script", ["scorecard", "retrieval"])
+def test_without_its_data_set_a_script_says_so(script: str, tmp_path: Path):
+    done = _run(script, NEONBLUE_DATASETS=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.strip() == (
+        f"Data set upworthy_exploratory.parquet is not in {tmp_path}: set NEONBLUE_DATASETS to its folder."
+    )
+
+
+def test_the_readme_names_every_script():
+    readme = (BENCHMARKS / "README.md").read_text("utf-8")
+    scripts = {file.name for file in BENCHMARKS.glob("*.py")} - {"timing.py"}
+    assert {name for name in scripts if f"benchmarks/{name}" in readme} == scripts
