@@ -2,6 +2,7 @@
 # make demo    simulated topics -> lake -> notebooks -> artifacts -> reports, in data/
 # make test    every test; services that cannot be had are skipped, saying so
 # make check   lint, types, import floors, formatting
+# make screenshots   the README's pictures, taken anew (needs Chromium)
 # make lock    work out requirements.lock anew from pyproject.toml
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ READY := .venv/.ready
 NEONBLUE := $(BIN)/neonblue
 WORKERS ?= 2
 
-.PHONY: setup demo test check format lock clean
+.PHONY: setup demo test check format screenshots lock clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -51,9 +52,12 @@ format: $(READY)
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
+screenshots: $(READY)
+	$(BIN)/python -m docs.screenshots
+
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv .cache data/lake data/topics data/artifacts data/runs data/reports data/cache
+	rm -rf .venv .cache data/lake data/topics data/artifacts data/runs

@@ -42,6 +42,7 @@ Home = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Version = Annotated[str, typer.Option(help="A number, `champion`, `challenger` or `latest`.")]
 Alpha = Annotated[float, typer.Option(help="1 - coverage of the intervals.")]
 
 
@@ -294,7 +295,7 @@ def models_list(home: Home = None, as_json: Json = False) -> None:
 @models_app.command("show")
 def models_show(
     name: str,
-    version: Annotated[str, typer.Option(help="A number, `champion` or `latest`.")] = "champion",
+    version: Version = "champion",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -307,7 +308,7 @@ def models_show(
 @models_app.command("verify")
 def models_verify(
     name: str,
-    version: Annotated[str, typer.Option(help="A number, `champion` or `latest`.")] = "champion",
+    version: Version = "champion",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -410,10 +411,10 @@ def _lab(home: Path | None) -> "Lab":
 
 
 def _version(text: str) -> Any:
-    if text in ("champion", "latest"):
+    if text in ("champion", "challenger", "latest"):
         return text
     if not text.isdecimal():
-        raise BadInput(f"--version {text}: a number, `champion` or `latest`.")
+        raise BadInput(f"--version {text}: a number, `champion`, `challenger` or `latest`.")
     return int(text)
 
 

@@ -47,14 +47,6 @@ class Settings:
         return self.home / "runs"
 
     @property
-    def reports(self) -> Path:
-        return self.home / "reports"
-
-    @property
-    def cache(self) -> Path:
-        return self.home / "cache"
-
-    @property
     def metrics_file(self) -> Path:
         """`metrics.yaml` of the data folder, or the one shipped with the checkout where the folder has none."""
         own = self.home / "metrics.yaml"

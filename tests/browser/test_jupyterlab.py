@@ -14,7 +14,7 @@ from neonblue_lab.knowledge.minilm import model_folder
 from neonblue_lab.pipelines.runs import INDEX_FILE
 from neonblue_lab.settings import CHECKOUT
 from tests.services.browser import BrowserUnavailable, chromium
-from tests.services.jupyter import ERRORS, JupyterLab
+from tests.services.jupyter import ERRORS, PROMPTS, JupyterLab
 from tests.services.workbench import nightly_home
 
 pytestmark = pytest.mark.timeout(600)  # The first test waits for the nightly run too.
@@ -95,7 +95,9 @@ def test_the_tour_runs_in_jupyterlab_and_shows_its_charts(visit: Visit, notebook
     with JupyterLab(notebooks, home) as lab:
         visit.allowed = lab.address
         lab.run_all(visit.page, "00_tour.ipynb")
-        assert visit.page.locator(ERRORS).all_inner_texts() == []
+        assert visit.page.locator(ERRORS).all_text_contents() == []
+        prompts = visit.page.locator(PROMPTS)
+        expect(prompts).to_have_text([f"[{number}]:" for number in range(1, prompts.count() + 1)])
 
         charts = visit.page.locator(".jp-RenderedSVG img")
         assert charts.count() == 4
@@ -109,12 +111,13 @@ def test_the_tour_runs_in_jupyterlab_and_shows_its_charts(visit: Visit, notebook
     assert visit.strangers == []
 
 
-def test_a_failing_cell_ends_the_wait_and_is_seen(visit: Visit, notebooks: Path, tmp_path: Path) -> None:
+def test_a_cell_that_fails_is_seen(visit: Visit, notebooks: Path, tmp_path: Path) -> None:
     with JupyterLab(notebooks, tmp_path / "empty") as lab:
         visit.allowed = lab.address
         lab.run_all(visit.page, "00_tour.ipynb")
-        (error,) = visit.page.locator(ERRORS).all_inner_texts()
-    assert "neonblue" in error
+        (error,) = visit.page.locator(ERRORS).all_text_contents()
+        expect(visit.page.locator(PROMPTS).last).to_have_text("[ ]:")
+    assert "BadInput: " in error
 
 
 def test_the_pages_of_a_run_can_be_read_without_a_network(visit: Visit, home: Path) -> None:

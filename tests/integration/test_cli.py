@@ -249,7 +249,7 @@ WRONG = [
     ("search words --home {empty}", USAGE, "notebooks/30_experiment_knowledge.ipynb makes it"),
     ("forecast --home {empty}", USAGE, "notebooks/50_trends.ipynb makes it"),
     ("models show nope --home {home}", USAGE, "No artifact 'nope'"),
-    ("models show classifier --version x --home {home}", USAGE, "a number, `champion` or `latest`"),
+    ("models show classifier --version x --home {home}", USAGE, "--version x: a number, `champion`"),
     ("models promote classifier 9 --home {home}", USAGE, "9"),
     ("run nope --home {empty}", USAGE, "no pipeline \"nope\""),
     ("run nightly -p bad --home {empty}", USAGE, "step.parameter=value"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,8 +20,10 @@ START_SECONDS = 60
 STOP_SECONDS = 20
 OPEN_SECONDS = 60
 RUN_SECONDS = 180
-ERRORS = '.jp-NotebookPanel [data-mime-type="application/vnd.jupyter.error"]'
-"""Selects the tracebacks under a notebook's cells."""
+ERRORS = '.jp-NotebookPanel [data-mime-type="application/vnd.jupyter.stderr"]'
+"""Selects what cells wrote on stderr, and tracebacks, which JupyterLab shows in the same way."""
+PROMPTS = ".jp-NotebookPanel .jp-CodeCell .jp-InputPrompt"
+"""Selects `[*]:` of a cell that is waiting, `[7]:` of one that was run, `[ ]:` of one that was not."""
 
 
 class JupyterLab:
@@ -88,8 +91,7 @@ class JupyterLab:
         expect(idle).to_be_visible(timeout=OPEN_SECONDS * 1000)
         page.get_by_role("menubar").get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        # A prompt is [*] until its cell is done: then [7], or [ ] after a cell that failed.
-        prompts = page.locator(".jp-NotebookPanel .jp-CodeCell .jp-InputPrompt")
+        prompts = page.locator(PROMPTS)
         expect(prompts.first).to_have_text(re.compile(r"\[\d+\]"), timeout=OPEN_SECONDS * 1000)
         expect(prompts.filter(has_text="[*]")).to_have_count(0, timeout=RUN_SECONDS * 1000)
         expect(idle).to_be_visible(timeout=OPEN_SECONDS * 1000)
@@ -98,8 +100,10 @@ class JupyterLab:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             for written in (folder / "runtime").glob("jpserver-*.json"):
-                address: str = json.loads(written.read_text())["url"]
-                with urlopen(f"{address}api", timeout=START_SECONDS):
+                # The file is there, perhaps half written, before the server listens.
+                with suppress(ValueError, OSError):
+                    address: str = json.loads(written.read_text())["url"]
+                    urlopen(f"{address}api", timeout=START_SECONDS).close()
                     return address
             time.sleep(0.05)
         log = (folder / "log").read_text(errors="replace")

@@ -191,7 +191,7 @@ def test_many_threads_get_their_own_answers(lake_of: Any) -> None:
     assert answers == {(kind, 100): 20 for kind in types}
 
 
-def test_what_does_not_fit_into_memory_leaves_nothing_behind(
+def test_what_does_not_fit_into_memory_goes_to_the_temporary_folder(
     lake_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
