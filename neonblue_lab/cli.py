@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neonblue_lab import __version__
 from neonblue_lab.errors import BadInput, NeonBlueError
 
 if TYPE_CHECKING:
-
     from neonblue_lab.artifacts.artifact import Artifact
     from neonblue_lab.lab import Lab
 
@@ -46,6 +46,13 @@ Version = Annotated[str, typer.Option(help="A number, `champion`, `challenger` o
 Alpha = Annotated[float, typer.Option(help="1 - coverage of the intervals.")]
 
 
+@app.callback(invoke_without_command=True)
+def _about(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        print(f"neonblue-lab {__version__}")
+        raise typer.Exit
+
+
 def main() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 failed, 2 wrong usage or bad input, 3 nothing to do."""
     try:
@@ -55,7 +62,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except typer.TyperException as error:  # wrong usage, or the help where a command is missing
         message = error.format_message()
-        _complain("BadUsage", message if "\n" in message else f"neonblue: {message.rstrip('.')}. Add --help to see what there is.")
+        _complain(
+            "BadUsage",
+            message if "\n" in message else f"neonblue: {message.rstrip('.')}. Add --help to see what there is.",
+        )
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
@@ -99,7 +109,7 @@ def simulate(
     _answer(
         {"out": str(out), "topics": records, "truth": str(out / "truth.json")},
         as_json,
-        f"{sum(records.values()):,} simulated records in {len(records)} topics under {out}; "
+        f"{sum(records.values()):,} simulated records under {out}, by topic: {_listed(records)}; "
         f"the truth is in {out / 'truth.json'}.\nNext: neonblue replay --from {out}",
     )
 
@@ -125,12 +135,14 @@ def import_(
     if source not in IMPORTERS:
         raise BadInput(f"There is no importer {source}; there are {', '.join(IMPORTERS)}.")
     batches = IMPORTERS[source].batches(file, clean=clean)
+    continued = out.is_dir() and any(out.iterdir())
     with _progress(f"importing {source}", None) as advance:
         records = write_archive(out, _counted(batches, advance))
     _answer(
-        {"out": str(out), "topics": records},
+        {"out": str(out), "topics": records, "continued": continued},
         as_json,
-        f"{sum(records.values()):,} records in {len(records)} topics under {out}.\nNext: neonblue replay --from {out}",
+        f"{sum(records.values()):,} records {'appended to the archive' if continued else 'written'} under {out}, by topic: "
+        f"{_listed(records)}.\nNext: neonblue replay --from {out}",
     )
 
 
@@ -149,15 +161,7 @@ def replay(
     location = source or str(lab.settings.topics)
     with _topic_progress() as on_progress:
         report = lab.replay(location, topics or None, on_progress=on_progress)
-    lines = [
-        f"{report.records:,} records -> {report.events:,} new events, {report.dead_letters:,} dead letters, "
-        f"{report.duplicates:,} duplicates, {report.tombstones:,} tombstones."
-    ]
-    if report.caught_up:
-        lines.append(f"{report.caught_up:,} records of an interrupted replay were finished first.")
-    if report.nothing_to_do:
-        lines = [f"Nothing to do: the lake in {lab.settings.lake} already holds everything of {location}."]
-    _answer(report.to_dict(), as_json, "\n".join(lines))
+    _answer(report.to_dict(), as_json, str(report))
     return NOTHING_TO_DO if report.nothing_to_do else DONE
 
 
@@ -355,7 +359,9 @@ def run(
     from neonblue_lab.pipelines.parameters import parse_overrides
     from neonblue_lab.pipelines.runner import run_pipeline
 
-    result = run_pipeline(_settings(home), pipeline, overrides=parse_overrides(parameter or []), force=force, on_progress=_tell_step)
+    result = run_pipeline(
+        _settings(home), pipeline, overrides=parse_overrides(parameter or []), force=force, on_progress=_tell_step
+    )
     rows = [[s.name, s.status, f"{s.seconds:.1f} s" if s.seconds is not None else ""] for s in result.steps]
     failures = [f"{s.name}: {s.error.name}: {s.error.message}" for s in result.steps if s.error]
     failures += [f"  the notebook as far as it came: {s.error.notebook}" for s in result.steps if s.error]
@@ -374,7 +380,15 @@ def runs(
     from neonblue_lab.pipelines.runs import load_runs
 
     found = load_runs(_settings(home))[:limit]
-    rows = [[r.run_id, r.pipeline, r.status, f"{sum(s.seconds or 0 for s in r.steps):.0f} s"] for r in found]
+    rows = [
+        [
+            r.run_id,
+            r.pipeline,
+            r.status,
+            f"{(r.finished_at - r.started_at).total_seconds():.0f} s" if r.finished_at else "",
+        ]
+        for r in found
+    ]
     _answer(
         [r.model_dump(mode="json") for r in found],
         as_json,
@@ -429,6 +443,8 @@ def _described(artifact: "Artifact") -> dict[str, Any]:
 
 
 def _must_be_new(folder: Path) -> None:
+    if folder.is_file():
+        raise BadInput(f"{folder} is a file: --out names a folder.")
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"{folder} is not empty: simulated topics want a folder of their own.")
 
@@ -462,6 +478,10 @@ def _print_json(document: Any) -> None:
 
 def _write_json(file: Path, document: Any) -> None:
     file.write_bytes(_json(document) + b"\n")
+
+
+def _listed(records: dict[str, int]) -> str:
+    return ", ".join(f"{topic} {count:,}" for topic, count in records.items())
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -6,6 +6,7 @@ from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from neonblue_lab.errors import NotFound
 from neonblue_lab.settings import RECORD_MIME, Settings
 
 if TYPE_CHECKING:
@@ -131,12 +132,18 @@ class Lab:
 
         Raises:
             BadInput, NotFound, Unavailable: the source cannot be read as asked.
+            NotFound: no source is given, there is no archive, and the lake is empty.
             Conflict: the source is another log than the one that the lake was filled from.
         """
         from neonblue_lab.lake.ingest import ReplayReport, replay
         from neonblue_lab.topics.sources import open_source
 
         if not source and not self.settings.topics.is_dir():
+            if not self.lake.names():
+                raise NotFound(
+                    f"There is nothing to work on: the lake in {self.settings.lake} is empty and there is no archive in "
+                    f"{self.settings.topics}. `neonblue replay --from ... --home {self.settings.home}` fills the lake."
+                )
             return ReplayReport()
         source = source or str(self.settings.topics)
         report = replay(self.lake, open_source(source, topics=topics), topics, on_progress=on_progress)
@@ -144,7 +151,13 @@ class Lab:
         return report
 
     def dead_letters(self, *, topic: str | None = None, limit: int | None = None) -> "pl.DataFrame":
-        """Records that are no events, with the reason, the latest first."""
+        """Records that are no events, with the reason, the latest first.
+
+        Raises:
+            NotFound: the lake has no such topic.
+        """
+        if topic is not None and topic not in self.lake.topics():
+            raise NotFound(f"The lake has no topic {topic}; it has {', '.join(self.lake.topics()) or 'none'}.")
         return self.warehouse.sql(
             """SELECT * FROM dead_letters WHERE $1 IS NULL OR topic = $1
                ORDER BY failed_at DESC, topic, partition, "offset" LIMIT $2""",

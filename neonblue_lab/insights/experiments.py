@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from neonblue_lab.errors import BadInput, NotFound
-from neonblue_lab.insights.readout import Readout, readout
+from neonblue_lab.insights.readout import Readout, adjusted_within, primary_metric, readout
 from neonblue_lab.insights.scorecard import ROWS_SCHEMA, Scorecard, scorecard
 from neonblue_lab.knowledge.documents import experiment_documents
 from neonblue_lab.metrics.definitions import Metric
@@ -78,11 +78,16 @@ class Experiments:
     def documents(self) -> pl.DataFrame:
         """Every defined experiment as a document with its result: what a search by meaning is built on
         (`knowledge.documents.experiment_documents` says how each column comes about)."""
+        defined = self.list()
         try:
-            rows = self.scorecard().rows
+            card = self.scorecard()
         except NotFound:
-            rows = pl.DataFrame(schema=ROWS_SCHEMA)
-        return experiment_documents(self.list(), rows, self._metrics)
+            return experiment_documents(defined, pl.DataFrame(schema=ROWS_SCHEMA), self._metrics)
+        measured = card.checks.group_by("experiment_id").agg("metric")
+        stated = measured.join(defined, on="experiment_id").select("experiment_id", "primary_metric", "metric")
+        primary = {row[0]: primary_metric(row[1], row[2], self._metrics) for row in stated.iter_rows()}
+        rows = adjusted_within(card.rows, primary)
+        return experiment_documents(defined, rows, self._metrics, broken=card.broken_splits["experiment_id"])
 
     def analyze(self, experiment_id: str, *, alpha: float = 0.05) -> Readout:
         """What one experiment says, with a verdict and its reasons.

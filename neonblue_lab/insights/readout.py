@@ -1,6 +1,6 @@
 """One experiment in words: a verdict that follows from its numbers, with the reasons."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Literal
 
@@ -75,11 +75,15 @@ def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str
     checks = card.checks.to_dicts()
     measured: list[str] = [check["metric"] for check in checks]
     stated = experiment.get("primary_metric")
-    primary: str = stated if stated in measured else min(measured, key=lambda m: ([*metrics, m].index(m), m))
-    rows = _adjusted(card.rows, primary).to_dicts()
+    primary = primary_metric(stated, measured, metrics)
+    rows = adjusted_within(card.rows, {experiment["experiment_id"]: primary}).to_dicts()
     names = {v["variant_id"]: v["name"] or v["variant_id"] for v in experiment.get("variants") or []}
     sign = {m: -1 if m in metrics and metrics[m].better == "lower" else 1 for m in measured}
-    verdict, variant, reasons, advice = _judge(rows, checks, primary, sign, names, experiment.get("status"), card.alpha)
+    variants = experiment.get("variants") or []
+    planned = all(variant["allocation"] is not None for variant in variants)
+    verdict, variant, reasons, advice = _judge(
+        rows, checks, primary, sign, names, experiment.get("status"), planned, card.alpha
+    )
     if stated is not None and stated not in measured:
         reasons.append(f"The stated primary metric {stated} has no data; {primary} stands in for it.")
     for row in card.unknown_variants.iter_rows(named=True):
@@ -107,11 +111,26 @@ def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str
     )
 
 
-def _adjusted(rows: pl.DataFrame, primary: str) -> pl.DataFrame:
-    """The rows with p-values adjusted within two families: the primary metric's comparisons, and all others."""
-    adjusted = benjamini_hochberg(
-        rows["p_value"].fill_null(np.nan).to_numpy(), (rows["metric"] != primary).cast(pl.Int64).to_numpy()
+def primary_metric(stated: str | None, measured: Sequence[str], metrics: Mapping[str, Metric]) -> str:
+    """The metric that an experiment is judged by: the stated one if it was measured, else the first of `metrics` that was."""
+    return (
+        stated
+        if stated is not None and stated in measured
+        else min(measured, key=lambda m: ([*metrics, m].index(m), m))
     )
+
+
+def adjusted_within(rows: pl.DataFrame, primary: Mapping[str, str]) -> pl.DataFrame:
+    """Rows of a scorecard with p-values adjusted within each experiment, in two families: its primary metric's comparisons,
+    and all others.
+
+    Args:
+        rows: as of a scorecard.
+        primary: experiment -> its primary metric.
+    """
+    metric = pl.col("experiment_id").replace_strict(primary, return_dtype=pl.String)
+    families = rows.select(pl.struct("experiment_id", pl.col("metric") == metric).rank("dense") - 1).to_series()
+    adjusted = benjamini_hochberg(rows["p_value"].fill_null(np.nan).to_numpy(), families.to_numpy())
     return rows.with_columns(p_adjusted=pl.Series(adjusted, nan_to_null=True))
 
 
@@ -122,11 +141,13 @@ def _judge(
     sign: Mapping[str, int],
     names: Mapping[str, str],
     status: str | None,
+    planned: bool,
     alpha: float,
 ) -> tuple[Verdict, str | None, list[str], list[str]]:
     check = next(check for check in checks if check["metric"] == primary)
     if check["srm_p_value"] is not None and check["srm_p_value"] < SAMPLE_RATIO_ALPHA:
-        reason = f"The split is not the one that was planned (sample-ratio p = {check['srm_p_value']:.2g})."
+        against = "the planned one" if planned else "an equal one, and no other plan is stated"
+        reason = f"The split is not {against} (sample-ratio p = {check['srm_p_value']:.2g})."
         return "do not trust", None, [reason], ["Find out where the split broke before reading any other number."]
     tested = [row for row in rows if row["metric"] == primary and row["p_adjusted"] is not None]
     if not tested:
@@ -155,10 +176,17 @@ def _judge(
         harmed = dict.fromkeys(row["metric"] for row in said if row["metric"] != primary)
         advice = [f"Weigh the gain on {primary} against {', '.join(harmed)} before shipping."]
         return "stop", None, [_sentence(row, names, alpha) for row in said], advice
-    if worse and len(worse) == len(tested):
-        return "stop", None, [_sentence(row, names, alpha) for row in worse], ["Keep the control."]
-    best = max(tested, key=lambda row: gain[row["variant_id"]])
-    reasons = [_sentence(row, names, alpha) for row in [best, *(row for row in worse if row is not best)]]
+    reasons = [_sentence(row, names, alpha) for row in sorted(tested, key=lambda row: -gain[row["variant_id"]])]
+    reasons += [_sentence(row, names, alpha) for tried in tested for row in _harm(tried, rows, sign, alpha)]
+    if worse and (len(worse) == len(tested) or status != "running"):
+        return "stop", None, reasons, ["Keep the control."]
+    if worse:
+        return (
+            "keep running",
+            None,
+            reasons,
+            [f"Take {', '.join(_name(row, names) for row in worse)} out; let the rest run."],
+        )
     if status == "running":
         return "keep running", None, reasons, ["Let it run to its planned size; an early look is no reason to stop."]
     return "no difference seen", None, reasons, ["Keep the control, or test a bolder change with more users."]
@@ -189,7 +217,7 @@ def _sentence(row: Mapping[str, Any], names: Mapping[str, str], alpha: float) ->
         ("lift", "+.1%", "a lift") if row["mean_control"] > 0 else ("difference", "+.4g", "a difference")
     )
     value, low, high = (row[name] for name in (number, f"{number}_low", f"{number}_high"))
-    interval = "" if low is None else f", {1 - alpha:.0%} interval {low:{form}} to {high:{form}}"
+    interval = "" if low is None else f", unadjusted {1 - alpha:.0%} interval {low:{form}} to {high:{form}}"
     p_value = "" if row["p_adjusted"] is None else f"; adjusted p = {row['p_adjusted']:.2g}"
     return (
         f"{_name(row, names)}: {row['metric']} {row['mean_variant']:.4g} against {row['mean_control']:.4g} of the control, "

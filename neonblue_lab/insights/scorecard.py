@@ -126,11 +126,12 @@ class Scorecard:
         """A few lines: how the programme stands, and its clearest comparisons."""
         numbers = self.counts
         lines = [
-            f"{numbers['experiments']:,} experiments, {numbers['comparisons']:,} comparisons of a variant with its control.",
-            f"{numbers['broken_splits']:,} experiments have a broken split (sample-ratio p < {SAMPLE_RATIO_ALPHA}): "
-            "do not read their numbers.",
-            f"Of the others, {numbers['significant']:,} comparisons differ after adjustment for all comparisons "
-            f"(Benjamini-Hochberg, {self.alpha:.0%}): {numbers['significant_up']:,} up, {numbers['significant_down']:,} down.",
+            f"Experiments: {numbers['experiments']:,}. Comparisons of a variant with its control: {numbers['comparisons']:,}.",
+            f"Broken splits (sample-ratio p < {SAMPLE_RATIO_ALPHA}), whose numbers are not to be read: "
+            f"{numbers['broken_splits']:,}.",
+            f"Comparisons of the others that differ after adjustment for all comparisons of the programme "
+            f"(Benjamini-Hochberg, {self.alpha:.0%}): {numbers['significant']:,}, of them {numbers['significant_up']:,} up "
+            f"and {numbers['significant_down']:,} down.",
         ]
         for row in self.sound.filter(pl.col("p_adjusted") < self.alpha).head(10).iter_rows(named=True):
             lift = "" if row["lift"] is None else f"{row['lift']:+8.1%}  "
@@ -140,10 +141,10 @@ class Scorecard:
             )
         if self.without_definition:
             lines.append(
-                f"{len(self.without_definition):,} experiments have data but no definition; they are left out."
+                f"Left out, as they have data but no definition: experiments {len(self.without_definition):,}."
             )
         if self.unknown_variants.height:
-            lines.append(f"{self.unknown_variants.height:,} variants have data but no definition; they are left out.")
+            lines.append(f"Left out, as they have data but no definition: variants {self.unknown_variants.height:,}.")
         return "\n".join([*lines, f"Data: {self.data_version}"])
 
     def _repr_html_(self) -> str:

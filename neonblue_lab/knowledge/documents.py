@@ -1,6 +1,6 @@
 """Experiments as documents: the text that a search by meaning reads, and the facts that it filters by."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -32,6 +32,8 @@ DOCUMENT_SCHEMA: dict[str, pl.DataType] = {
 """Columns of `experiment_documents`, one row for each experiment."""
 
 WIN, LOSS, FLAT, UNKNOWN = "win", "loss", "flat", "unknown"
+BROKEN, RUNNING = "broken split", "running"
+OUTCOMES = (WIN, LOSS, FLAT, RUNNING, BROKEN, UNKNOWN)
 RELEVANT_LIFT = 0.05
 """The relative difference that `statistical_power` is the power to detect."""
 ALPHA = 0.05
@@ -45,6 +47,8 @@ def experiment_documents(
     experiments: pl.DataFrame,
     scorecard: pl.DataFrame,
     metrics: Mapping[str, Metric] = MappingProxyType({}),
+    *,
+    broken: Iterable[str] = (),
 ) -> pl.DataFrame:
     """One document for each experiment, with its result.
 
@@ -57,6 +61,7 @@ def experiment_documents(
         experiments: rows of the lake's table `experiments`.
         scorecard: rows of comparisons of variants with controls, with 95 % intervals; an experiment may have none.
         metrics: definitions by name.
+        broken: experiments whose split is broken: none of their numbers is given.
 
     Returns:
         Columns of DOCUMENT_SCHEMA in the order of `experiments`; null where a value is not known.
@@ -72,7 +77,7 @@ def experiment_documents(
           mean with the standard error that was reached. (The power at the observed difference would be the p-value over
           again: Hoenig and Heisey 2001, "The Abuse of Power", The American Statistician 55.)
         - `sample_size`: users (or impressions: whatever n counts) in the control and in all variants, on the metric.
-        - `outcome`: `win` or `loss` if the adjusted p-value is below 0.05 and the best variant is better or worse than the
+        - `outcome`: `broken split`, `running` (whatever its numbers say so far), else `win` or `loss` if the adjusted p-value is below 0.05 and the best variant is better or worse than the
           control, `flat` if it is not below, `unknown` without a p-value.
         - `optimization_applied`: name of the best variant of a `win`, which is what there was to apply; no record says
           whether it was rolled out.
@@ -86,10 +91,18 @@ def experiment_documents(
             f"Experiment {twice} has several rows: its document would be ambiguous. Pass its latest state only."
         )
     best = _best_comparisons(experiments, scorecard, metrics)
+    split = pl.col("experiment_id").is_in(list(broken))
+    outcome = (
+        pl.when(split).then(pl.lit(BROKEN)).when(pl.col("status") == RUNNING).then(pl.lit(RUNNING)).otherwise("outcome")
+    )
     joined = experiments.join(best, on="experiment_id", how="left", maintain_order="left").with_columns(
         document=_document(),
         timestamp=pl.coalesce("started_at", "created_at"),
-        outcome=pl.col("outcome").fill_null(UNKNOWN),
+        outcome=outcome.fill_null(UNKNOWN),
+    )
+    joined = joined.with_columns(
+        pl.when(~split).then(pl.col("lift", "conversion_rate", "statistical_significance", "statistical_power")),
+        optimization_applied=pl.when(pl.col("outcome") == WIN).then("optimization_applied"),
     )
     return joined.select(pl.col(name).cast(dtype) for name, dtype in DOCUMENT_SCHEMA.items())
 

@@ -77,6 +77,18 @@ class ReplayReport:
         """Valid records whose event id another record had before."""
         return self.valid - self.events
 
+    def __str__(self) -> str:
+        """What was done, in a line or two."""
+        if self.nothing_to_do:
+            return "Nothing to do: the lake already holds everything."
+        finished = (
+            f"{self.caught_up:,} records of an interrupted replay were finished first.\n" if self.caught_up else ""
+        )
+        return (
+            f"{finished}{self.records:,} records -> {self.events:,} new events, {self.dead_letters:,} dead letters, "
+            f"{self.duplicates:,} duplicates, {self.tombstones:,} tombstones."
+        )
+
     @property
     def nothing_to_do(self) -> bool:
         """Whether the lake already held everything."""
@@ -122,8 +134,11 @@ def replay(
     before = lake.open("events").version()
     report = ReplayReport()
     parser = EventParser()
-    for topic in wanted:
-        _TopicReplay(lake, source, topic, parser, report, on_progress).run()
+    replays = [_TopicReplay(lake, source, topic, parser, report, on_progress) for topic in wanted]
+    for one in replays:
+        one.check_source()
+    for one in replays:
+        one.run()
         _define_experiments(lake)
     if not report.nothing_to_do:
         report.events = _distinct_events(lake) - _distinct_events(lake, before)
@@ -249,21 +264,29 @@ class _TopicReplay:
                     frame = records.filter(pl.col("offset").is_between(part[0], part[-1])).sort("offset").collect()
                     yield RecordBatch(self._topic, frame.select(*RECORD_SCHEMA))
 
-    def _new(self) -> Iterator[RecordBatch]:
-        """Records from the marks on. The last record that the lake holds of each partition is read again and compared:
-        a source that differs there is another log. It may lie below the mark minus one, as logs have gaps."""
+    def check_source(self) -> None:
+        """Raise Conflict unless the source is the log that the lake was filled from: it must reach at least as far, and the
+        last record that the lake holds of each partition is read again and compared. Writes nothing."""
         for partition, end in self._ends.items():
             if end < self._raw.next[partition]:
                 raise Conflict(
                     f"{self._source.name}: {self._topic}-{partition} ends at offset {end}, but the lake holds it up to "
                     f"{self._raw.next[partition]}: this is another log, or it was cut off. {_OTHER_LOG}"
                 )
-        known = self._last_records()
         beginnings = self._source.beginning_offsets(self._topic)
-        last = dict(known.select("partition", "offset").iter_rows())
-        starts = {p: last[p] if last.get(p, -1) >= beginnings[p] else mark for p, mark in self._raw.next.items()}
-        for batch in self._source.read({self._topic: starts}):
-            self._check_same_log(batch.frame, known)
+        held = self._last_records()
+        left = {
+            p: offset for p, offset in held.select("partition", "offset").iter_rows() if offset >= beginnings.get(p, 0)
+        }
+        for partition, offset in left.items():
+            # The other partitions are read from their ends, that is not at all.
+            for batch in self._source.read({self._topic: self._ends | {partition: offset}}):
+                self._check_same_log(batch.frame, held)
+                break
+
+    def _new(self) -> Iterator[RecordBatch]:
+        """Records from the marks on."""
+        for batch in self._source.read({self._topic: self._raw.next}):
             frame = self._raw.beyond(batch.frame)
             if not frame.is_empty():
                 yield RecordBatch(self._topic, frame)
@@ -328,4 +351,7 @@ class _TopicReplay:
             marks.commit(rows, batch.frame)
 
 
-_OTHER_LOG = "Replay it into a data folder of its own (--home)."
+_OTHER_LOG = (
+    "Nothing was written. Replay another log into a data folder of its own (--home); of this one, only the end may grow: no file "
+    "may change, and none may come before the last by name."
+)

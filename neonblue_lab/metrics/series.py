@@ -27,10 +27,11 @@ def daily_series(
 ) -> pl.DataFrame:
     """Metrics by day (UTC), in the columns of SERIES_SCHEMA, sorted.
 
-    A metric of events is its daily total: events a day, or the sum of their values where that is what the metric adds up;
-    for an experiment those of its exposed users after exposure, for the programme all of them. A metric of aggregates is
-    the mean over the units of the periods (a week at most) that start on that day. Aggregates that state no period count, for the
-    programme alone, on the day on which their experiment started. The last day is left out where its data ends before
+    A metric of events gives the daily total that it is made of, under a name of its own (`daily_total`): the number of
+    events, or the sum of their values where that is what the metric adds up; for an experiment those of its exposed users
+    after exposure, for the programme all of them. A metric of aggregates keeps its name and is the mean over the units of the
+    periods (a week at most) that start on that day. Aggregates that state no period count, for the programme alone, on the
+    day on which their experiment started. The last day is left out where its data ends before
     20:00: half a day is no day.
 
     Args:
@@ -51,10 +52,16 @@ def daily_series(
     return series.unique(["experiment_id", "metric", "timestamp"], keep="first").sort(*list(SERIES_SCHEMA)[:3])
 
 
+def daily_total(metric: Metric) -> str:
+    """What the series of a metric of events is called, such as `conversion_count_per_day`: it is a total, and neither the
+    share nor the mean per user that the metric itself is."""
+    return f"{metric.event}_{'value' if metric.of == 'value' else 'count'}_per_day"
+
+
 def _daily_total(rows: ir.Table, metric: Metric) -> ir.Table:
     total = _.value.sum() if metric.of == "value" else _.count()
     daily = rows.mutate(timestamp=_.happened_at.truncate("D")).group_by("experiment_id", "timestamp")
-    return daily.aggregate(value=total.cast("float64"), metric=ibis.literal(metric.name))
+    return daily.aggregate(value=total.cast("float64"), metric=ibis.literal(daily_total(metric)))
 
 
 def _whole_days(series: pl.DataFrame, last_event: object) -> pl.DataFrame:

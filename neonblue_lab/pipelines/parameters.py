@@ -101,7 +101,7 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, str]]:
         path, equals, value = text.partition("=")
         step, dot, name = path.strip().partition(".")
         if not (equals and dot and step and name):
-            raise BadInput(f'-p "{text}" is not of the form step.parameter=value, as in -p trends.horizon=14.')
+            raise BadInput(f'-p "{text}" is not of the form step.parameter=value, as in -p trends.days_ahead=14.')
         if name in overrides.setdefault(step, {}):
             raise BadInput(f"-p {step}.{name} is given twice; give it once.")
         overrides[step][name] = value

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
+from neonblue_lab.knowledge.documents import OUTCOMES
 from neonblue_lab.knowledge.index import SearchHit
-
-OUTCOMES = ("win", "loss", "flat", "unknown")
 
 
 class Neighbour(BaseModel):

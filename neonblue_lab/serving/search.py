@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from neonblue_lab.knowledge.documents import OUTCOMES
 from neonblue_lab.knowledge.filters import FACTS
 from neonblue_lab.lab import Lab
 from neonblue_lab.serving.answer import Answer, ArtifactUsed
@@ -33,7 +34,7 @@ def semantic_experiment_search(
         dict[str, Any] | None,
         Field(
             description="Conditions that each result meets: field -> value, or field -> {'>=': low, '<=': high} for numbers "
-            f"and times. Fields: {', '.join(FACTS)}. `outcome` is win, loss, flat or unknown; a lift of 0.2 is +20 %."
+            f"and times. Fields: {', '.join(FACTS)}. `outcome` is one of {', '.join(OUTCOMES)}; a lift of 0.2 is +20 %."
         ),
     ] = None,
     limit: Annotated[int, Field(ge=1, le=100, description="At most so many results.")] = 10,

@@ -47,6 +47,8 @@ def read_table(
 
 
 def _read(file: Path) -> pl.DataFrame:
+    if not file.is_file():
+        raise BadInput(f"{file} is {'a folder' if file.is_dir() else 'not there'}: name the data set's file.")
     try:
         with file.open("rb") as opened:
             head = opened.read(4096)
