@@ -218,7 +218,7 @@ def _sentence(row: Mapping[str, Any], names: Mapping[str, str], alpha: float) ->
     )
     value, low, high = (row[name] for name in (number, f"{number}_low", f"{number}_high"))
     interval = "" if low is None else f", unadjusted {1 - alpha:.0%} interval {low:{form}} to {high:{form}}"
-    p_value = "" if row["p_adjusted"] is None else f"; adjusted p = {row['p_adjusted']:.2g}"
+    p_value = "" if row["p_adjusted"] is None else f"; p = {row['p_adjusted']:.2g}, adjusted within the experiment"
     return (
         f"{_name(row, names)}: {row['metric']} {row['mean_variant']:.4g} against {row['mean_control']:.4g} of the control, "
         f"{what} of {value:{form}}{interval}{p_value}."

@@ -129,9 +129,8 @@ class Scorecard:
             f"Experiments: {numbers['experiments']:,}. Comparisons of a variant with its control: {numbers['comparisons']:,}.",
             f"Broken splits (sample-ratio p < {SAMPLE_RATIO_ALPHA}), whose numbers are not to be read: "
             f"{numbers['broken_splits']:,}.",
-            f"Comparisons of the others that differ after adjustment for all comparisons of the programme "
-            f"(Benjamini-Hochberg, {self.alpha:.0%}): {numbers['significant']:,}, of them {numbers['significant_up']:,} up "
-            f"and {numbers['significant_down']:,} down.",
+            f"Significant among the others, adjusted for all comparisons (Benjamini-Hochberg, {self.alpha:.0%}): "
+            f"{numbers['significant']:,}, of them {numbers['significant_up']:,} up and {numbers['significant_down']:,} down.",
         ]
         for row in self.sound.filter(pl.col("p_adjusted") < self.alpha).head(10).iter_rows(named=True):
             lift = "" if row["lift"] is None else f"{row['lift']:+8.1%}  "

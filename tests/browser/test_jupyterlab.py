@@ -100,7 +100,7 @@ def test_the_tour_runs_in_jupyterlab_and_shows_its_charts(visit: Visit, notebook
         expect(prompts).to_have_text([f"[{number}]:" for number in range(1, prompts.count() + 1)])
 
         charts = visit.page.locator(".jp-RenderedSVG img")
-        assert charts.count() == 4
+        assert charts.count() >= 4
         for chart in charts.all():
             assert_visible(chart)
 

@@ -44,14 +44,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Callable[[str], Pa
 def test_the_shell_commands_say_what_the_readme_says(folder: Path):
     said = (folder / "said").read_text()
     assert "27,539 records -> 27,539 new events, 0 dead letters" in said
-    assert "4,873 experiments" in said
+    assert "Experiments: 4,873." in said
     assert "Verdict: " in said
 
 
 def test_the_python_runs_on_what_they_made(folder: Path):
     (code,) = _blocks("python")
     said = _run([sys.executable, "-c", code], folder)
-    assert "4,873 experiments" in said
+    assert "Experiments: 4,873." in said
     assert "Verdict: " in said
     assert "metric_total" in said
 

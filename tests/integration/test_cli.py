@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from neonblue_lab import Lab
 from neonblue_lab.artifacts import ArtifactStore
 
 NEONBLUE = Path(sys.executable).with_name("neonblue")
@@ -211,7 +212,7 @@ def test_an_empty_home_has_no_runs_no_models_and_no_tables(neonblue: Neonblue, f
 
 def test_for_a_person_it_prints_text(neonblue: Neonblue, home: Path) -> None:
     texts = {
-        "scorecard": "6 experiments, ",
+        "scorecard": "Experiments: 6. ",
         "lake status": "table ",
         "lake dead-letters": "user_events-",
         "models list": "classifier",
@@ -338,3 +339,26 @@ def test_a_scorecard_of_aggregates_loads_only_what_it_needs(home: Path) -> None:
         "scipy.stats",
     }
     assert needless.isdisjoint(done.stdout.split())
+
+
+def test_an_unknown_topic_has_no_dead_letters_to_show(neonblue: Neonblue, home: Path) -> None:
+    answer = neonblue("lake", "dead-letters", "--topic", "nosuch", "--home", home)
+    assert (answer.code, "user_events" in answer.err) == (2, True)
+
+
+def test_simulating_onto_a_file_is_refused(neonblue: Neonblue, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    answer = neonblue("simulate", "--out", tmp_path / "file")
+    assert (answer.code, "is a file" in answer.err) == (2, True)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_search_and_a_readout_tell_the_same_of_an_experiment(neonblue: Neonblue, home: Path) -> None:
+    documents = {row["experiment_id"]: row for row in Lab.open(home).experiments.documents().to_dicts()}
+    verdicts = {name: neonblue("analyze", name, "--home", home, "--json").json["verdict"] for name in documents}
+    assert len(verdicts) == 6
+    for name, verdict in verdicts.items():
+        outcome = documents[name]["outcome"]
+        assert (verdict == "do not trust") == (outcome == "broken split")
+        assert verdict != "ship" or outcome == "win"
+        assert verdict != "no difference seen" or outcome == "flat"

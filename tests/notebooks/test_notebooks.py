@@ -15,6 +15,7 @@ import pytest
 import yaml
 from nbformat import NotebookNode
 
+from neonblue_lab import plots
 from neonblue_lab.errors import Unavailable
 from neonblue_lab.knowledge.minilm import model_folder
 from neonblue_lab.pipelines.parameters import declared_parameters
@@ -26,6 +27,7 @@ from tests.services.workbench import nightly_home
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 NIGHTLY = yaml.safe_load((CHECKOUT / "pipelines/nightly.yaml").read_text())["steps"]
 TOUR = {"name": "tour", "notebook": "00_tour"}
+CHARTS = set(plots.__all__) - {"use_theme"}
 OWN_LOGIC = (
     ast.FunctionDef,
     ast.AsyncFunctionDef,
@@ -48,16 +50,8 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def charts_drawn(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells that call a function of `neonblue_lab.plots`."""
-    trees = {cell.id: ast.parse(cell.source) for cell in code_cells(notebook)}
-    charts = {
-        name.asname or name.name
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "neonblue_lab.plots"
-        for name in node.names
-    }
-    return [cell for cell in code_cells(notebook) if charts & {ast.unparse(f) for f in called(trees[cell.id])}]
+    """The cells that draw a chart of `neonblue_lab.plots`."""
+    return [cell for cell in code_cells(notebook) if CHARTS & set(map(ast.unparse, called(ast.parse(cell.source))))]
 
 
 def called(tree: ast.AST) -> Iterator[ast.expr]:

@@ -27,7 +27,7 @@ def test_a_clear_gain_is_shipped(read: Any) -> None:
 
     assert (found.verdict, found.variant_id) == ("ship", "v")
     assert found.reasons[0].startswith(
-        "New: rate 0.56 against 0.5 of the control, a lift of +12.0%, 95% interval +7.9% to +16.2%;"
+        "New: rate 0.56 against 0.5 of the control, a lift of +12.0%, unadjusted 95% interval +7.9% to +16.2%;"
     )
     assert found.recommendations[0] == "Roll out New."
     assert "Verdict: ship" in str(found)
@@ -87,11 +87,25 @@ def test_nothing_clear_keeps_running_or_is_no_difference(read: Any) -> None:
         assert read(arms, status=status).verdict == "no difference seen"
 
 
-def test_some_worse_and_none_better_is_no_difference_with_the_losses_named(read: Any) -> None:
+def test_some_worse_and_none_better_stops_with_every_variant_named(read: Any) -> None:
     found = read({"rate": {"c": LEVEL, "a": (5000, 0.505), "b": LOW}})
 
-    assert found.verdict == "no difference seen"
+    assert found.verdict == "stop"
     assert [reason[:7] for reason in found.reasons] == ["a: rate", "b: rate"]
+
+
+def test_a_worse_variant_of_a_running_experiment_is_taken_out(read: Any) -> None:
+    found = read({"rate": {"c": LEVEL, "a": (5000, 0.505), "b": LOW}}, status="running")
+
+    assert found.verdict == "keep running"
+    assert "Take b out" in found.recommendations[0]
+
+
+def test_without_a_stated_plan_a_split_is_held_against_an_equal_one(read: Any) -> None:
+    found = read({"rate": {"c": LEVEL, "v": (6000, 0.9)}}, variants=[{"variant_id": "c"}, {"variant_id": "v"}])
+
+    assert found.verdict == "do not trust"
+    assert "no other plan is stated" in found.reasons[0]
 
 
 def test_a_broken_split_is_not_to_be_trusted_whatever_the_numbers_say(read: Any) -> None:
@@ -147,7 +161,9 @@ def test_the_primary_metric_is_a_family_of_its_own(read: Any) -> None:
 def test_a_lift_on_a_control_of_zero_is_said_as_a_difference(read: Any) -> None:
     found = read({"basket": {"c": (500, 0.0, 1.0), "v": (500, 1.0, 1.0)}}, primary="basket")
 
-    assert found.reasons[0].startswith("v: basket 1 against 0 of the control, a difference of +1, 95% interval +0.8")
+    assert found.reasons[0].startswith(
+        "v: basket 1 against 0 of the control, a difference of +1, unadjusted 95% interval +0.8"
+    )
 
 
 def test_a_stray_variant_and_its_units_are_named(read: Any) -> None:

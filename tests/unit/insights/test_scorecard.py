@@ -178,7 +178,7 @@ def test_a_variant_that_nobody_defined_is_in_no_number_and_said(experiments_of: 
     assert (rate["srm_p_value"], rate["omnibus_p_value"]) == (1.0, 1.0)
     assert card.unknown_variants.rows() == [("x", "stray", 90)]
     assert card.to_dict()["unknown_variants"] == [{"experiment_id": "x", "variant_id": "stray", "n": 90}]
-    assert "1 variants have data but no definition" in str(card)
+    assert "no definition: variants 1." in str(card)
 
 
 def test_experiments_without_a_definition_are_left_out_and_said(experiments_of: Any, rows: Any) -> None:
@@ -190,7 +190,7 @@ def test_experiments_without_a_definition_are_left_out_and_said(experiments_of: 
 
     assert set(card.rows["experiment_id"]) == {"x"}
     assert card.without_definition == ("w", "y", "z")
-    assert "3 experiments have data but no definition" in str(card)
+    assert "no definition: experiments 3." in str(card)
 
 
 def test_only_undefined_experiments_are_nothing_to_compare(experiments_of: Any, rows: Any) -> None:
@@ -212,7 +212,7 @@ def test_one_arm_has_a_check_and_no_comparison(experiments_of: Any, rows: Any) -
     }  # fmt: skip
     assert card.leading_metric == "rate"
     assert card.counts["comparisons"] == 0
-    assert "0 experiments, 0 comparisons" in str(card)
+    assert "Experiments: 0. Comparisons of a variant with its control: 0." in str(card)
     assert card._repr_html_()
 
 
@@ -254,7 +254,7 @@ def test_counts_follow_the_rows(experiments_of: Any, rows: Any) -> None:
     }  # fmt: skip
     assert card.sound["experiment_id"].to_list()[2:] == ["e"]
     text = str(card)
-    assert "1 experiments have a broken split" in text
+    assert "are not to be read: 1." in text
     assert "  +20.0%  a  v against c  rate" in text
     assert "b  v against c" not in text
 

@@ -56,11 +56,13 @@ def documents(
     experiments: list[dict[str, object]],
     rows: list[dict[str, object]] | None = None,
     metrics: list[Metric] | None = None,
+    broken: list[str] | None = None,
 ) -> list[dict[str, object]]:
     frame = experiment_documents(
         pl.DataFrame(experiments, schema=DERIVED["experiments"].schema),
         pl.DataFrame(rows or [], schema=SCORECARD_SCHEMA),
         {metric.name: metric for metric in metrics or []},
+        broken=broken or [],
     )
     assert dict(frame.schema) == DOCUMENT_SCHEMA
     return frame.to_dicts()
@@ -107,6 +109,15 @@ def test_outcome_follows_the_adjusted_p_value(mean: float, p_adjusted: float | N
     (row,) = documents([experiment("e1", variants=[variant("b", "Green")])], [comparison("b", mean, p_adjusted)])
     assert row["outcome"] == outcome
     assert (row["optimization_applied"] is not None) == (outcome == "win")
+
+
+def test_a_broken_split_has_no_numbers_and_a_running_experiment_no_result_yet() -> None:
+    tried = [experiment("e1", variants=[variant("b", "Green")], status=status) for status in ("finished", "running")]
+    rows = [comparison("b", 0.12, 1e-5)]
+    (broken,), (running,) = documents(tried[:1], rows, broken=["e1"]), documents(tried[1:], rows)
+    assert (broken["outcome"], broken["lift"], broken["statistical_significance"]) == ("broken split", None, None)
+    assert (running["outcome"], running["optimization_applied"]) == ("running", None)
+    assert running["lift"] == pytest.approx(0.2)
 
 
 def test_less_is_better_where_the_metric_says_so() -> None:

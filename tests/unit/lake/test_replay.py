@@ -370,6 +370,16 @@ def test_another_log_is_refused(lake: Lake, partition: int) -> None:
     assert_same(state(lake), before)
 
 
+def test_a_log_that_differs_in_one_topic_leaves_every_topic_alone(lake: Lake) -> None:
+    replay(lake, Log({"late": MIXED[:8]}))
+    before = lake.read("events")
+    other = [(p, o, document("other") if (p, o) == (0, 3) else value) for p, o, value in MIXED]
+    with pytest.raises(Conflict, match="late-0-3 is not the record"):
+        replay(lake, Log({"early": OTHER, "late": other}))
+    assert lake.read("events").equals(before)
+    assert lake.read("raw/early").is_empty()
+
+
 def test_a_shorter_log_is_refused(lake: Lake) -> None:
     replay(lake, Log({"t": MIXED}))
     before = state(lake)

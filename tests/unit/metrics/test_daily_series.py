@@ -54,19 +54,22 @@ def test_the_programme_counts_every_event_and_an_experiment_those_of_its_users(l
     )
 
     assert series(lake) == {
-        (PROGRAMME, "revenue"): {0: 23.0, 1: 6.0},
-        (PROGRAMME, "conversion"): {0: 1.0},
-        ("x", "revenue"): {0: 8.0, 1: 2.0},
-        ("x", "conversion"): {0: 1.0},
+        (PROGRAMME, "purchase_value_per_day"): {0: 23.0, 1: 6.0},
+        (PROGRAMME, "conversion_count_per_day"): {0: 1.0},
+        ("x", "purchase_value_per_day"): {0: 8.0, 1: 2.0},
+        ("x", "conversion_count_per_day"): {0: 1.0},
     }
-    assert series(lake, experiments=[]).keys() == {(PROGRAMME, "revenue"), (PROGRAMME, "conversion")}
+    assert series(lake, experiments=[]).keys() == {
+        (PROGRAMME, "purchase_value_per_day"),
+        (PROGRAMME, "conversion_count_per_day"),
+    }
 
 
 @pytest.mark.parametrize(("last", "days"), [(24 + 19.9, [0]), (24 + 20, [0, 1])])
 def test_a_last_day_that_ends_before_eight_in_the_evening_is_no_day(lake_of: Any, last: float, days: list[int]) -> None:
     lake = lake_of(events=[event("conversion", "s", 1), event("conversion", "s", 25), event("page_view", "s", last)])
 
-    assert list(series(lake)[PROGRAMME, "conversion"]) == days
+    assert list(series(lake)[PROGRAMME, "conversion_count_per_day"]) == days
 
 
 def total(variant: str, n: int, mean: float, start: float | None, end: float | None, **fields: Any) -> dict[str, Any]:
