@@ -6,11 +6,12 @@ The one object to start from is `neonblue_lab.Lab`.
 
 from typing import TYPE_CHECKING, Any
 
+from neonblue_lab.settings import VERSION as __version__
+
 if TYPE_CHECKING:
     from neonblue_lab.lab import Lab
 
 __all__ = ["Lab", "__version__"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

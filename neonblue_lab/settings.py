@@ -6,6 +6,7 @@ from pathlib import Path
 
 from neonblue_lab.errors import BadInput
 
+VERSION = "0.1.0"
 HOME_VARIABLE = "NEONBLUE_HOME"
 RECORD_MIME = "application/vnd.neonblue.record+json"
 """MIME type under which a notebook records what it learned, and from which a pipeline run collects it."""

@@ -8,9 +8,9 @@ from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
-from neonblue_lab import __version__
 from neonblue_lab.artifacts.manifest import GitState
 from neonblue_lab.errors import Unavailable
+from neonblue_lab.settings import VERSION
 
 GIT_SECONDS = 30
 
@@ -20,7 +20,7 @@ def imported_libraries() -> dict[str, str]:
     distributions = _distributions()
     loaded = {name.partition(".")[0] for name in list(sys.modules)}
     names = {distribution for module in loaded for distribution in distributions.get(module, ())}
-    return dict(sorted({**{name: version(name) for name in names}, "neonblue-lab": __version__}.items()))
+    return dict(sorted({**{name: version(name) for name in names}, "neonblue-lab": VERSION}.items()))
 
 
 @cache

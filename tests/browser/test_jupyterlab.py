@@ -117,7 +117,7 @@ def test_a_cell_that_fails_is_seen(visit: Visit, notebooks: Path, tmp_path: Path
         lab.run_all(visit.page, "00_tour.ipynb")
         (error,) = visit.page.locator(ERRORS).all_text_contents()
         expect(visit.page.locator(PROMPTS).last).to_have_text("[ ]:")
-    assert "BadInput: " in error
+    assert "NotFound: The lake holds no events yet" in error
 
 
 def test_the_pages_of_a_run_can_be_read_without_a_network(visit: Visit, home: Path) -> None:

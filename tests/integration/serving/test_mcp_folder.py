@@ -76,4 +76,7 @@ def test_the_readmes_example_runs(home: Path) -> None:
     )
 
     assert run.returncode == 0, run.stderr
-    assert len(re.findall(r"^0\.\d+ sim3-exp-\d+ (win|loss|flat|running|broken split|unknown)$", run.stdout, re.MULTILINE)) == 3
+    assert (
+        len(re.findall(r"^0\.\d+ sim3-exp-\d+ (win|loss|flat|running|broken split|unknown)$", run.stdout, re.MULTILINE))
+        == 3
+    )

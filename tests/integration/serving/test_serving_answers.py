@@ -174,7 +174,9 @@ def test_a_search_is_restricted_by_filters(call: Call, refused: Callable[..., st
 
 
 def test_a_trend_is_the_labs_forecast(call: Call, lab: Lab) -> None:
-    answer = call("predict_experiment_trends", experiment_id="programme", metric="conversion_count_per_day", days_ahead=7)
+    answer = call(
+        "predict_experiment_trends", experiment_id="programme", metric="conversion_count_per_day", days_ahead=7
+    )
 
     expected = lab.models.forecast("programme", "conversion_count_per_day", days_ahead=7)
     assert [row["mean"] for row in answer["forecast"]] == [row.mean for row in expected.rows]

@@ -184,7 +184,7 @@ def test_a_wrong_file_is_told_which_column_it_lacks(dataset: Dataset, name: str,
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"gone\.csv can be read neither"):
+    with pytest.raises(BadInput, match=r"gone\.csv is not there"):
         list(import_upworthy(tmp_path / "gone.csv"))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(BadInput, match=r"broken\.parquet can be read neither"):

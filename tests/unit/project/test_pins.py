@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from neonblue_lab import __version__
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 
@@ -75,3 +77,7 @@ def test_every_library_that_the_package_imports_is_declared():
         if not declared & {name.lower().replace("_", "-").replace(".", "-") for name in distributions.get(module, [])}
     }
     assert undeclared == set()
+
+
+def test_the_version_is_the_same_everywhere():
+    assert PROJECT["version"] == __version__
