@@ -377,9 +377,13 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """History of pipeline runs."""
+    from neonblue_lab.pipelines.index import write_index
     from neonblue_lab.pipelines.runs import load_runs
 
-    found = load_runs(_settings(home))[:limit]
+    settings = _settings(home)
+    found = load_runs(settings)[:limit]
+    if found:
+        write_index(settings)  # a run that was killed could not say so on the page itself
     rows = [
         [
             r.run_id,

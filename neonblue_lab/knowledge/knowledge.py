@@ -75,20 +75,25 @@ class Knowledge:
 
 
 def hit_table(hits: Sequence[SearchHit]) -> pl.DataFrame:
-    """Hits as a table to read: score, experiment_id, name, outcome, lift, document."""
+    """Hits as a table to read: score, outcome, lift, name, experiment_id, document."""
     return pl.DataFrame(
         [
             {
                 "score": round(hit.score, 3),
-                "experiment_id": hit.experiment_id,
-                "name": hit.metadata.get("name"),
                 "outcome": hit.metadata.get("outcome"),
                 "lift": hit.metadata.get("lift"),
+                "name": hit.metadata.get("name"),
+                "experiment_id": hit.experiment_id,
                 "document": hit.document,
             }
             for hit in hits
         ],
-        schema={"score": pl.Float64, "experiment_id": pl.String}
-        | dict.fromkeys(("name", "outcome"), pl.String)
-        | {"lift": pl.Float64, "document": pl.String},
+        schema={
+            "score": pl.Float64,
+            "outcome": pl.String,
+            "lift": pl.Float64,
+            "name": pl.String,
+            "experiment_id": pl.String,
+            "document": pl.String,
+        },
     )

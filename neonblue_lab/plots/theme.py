@@ -35,7 +35,7 @@ def use_theme() -> None:
     alt.renderers.enable("neonblue")
     alt.data_transformers.disable_max_rows()  # The data is drawn here and travels no further.
     pl.Config(
-        tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, fmt_str_lengths=90, tbl_rows=16, tbl_cols=24
+        tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, fmt_str_lengths=48, tbl_rows=16, tbl_cols=24
     )
 
 
