@@ -18,6 +18,7 @@ from neonblue_lab.errors import BadInput, NeonBlueError
 if TYPE_CHECKING:
     from neonblue_lab.artifacts.artifact import Artifact
     from neonblue_lab.lab import Lab
+    from neonblue_lab.pipelines.runs import StepError
 
 DONE, FAILED, USAGE, NOTHING_TO_DO = 0, 1, 2, 3
 INTERRUPTED = 130
@@ -363,8 +364,7 @@ def run(
         _settings(home), pipeline, overrides=parse_overrides(parameter or []), force=force, on_progress=_tell_step
     )
     rows = [[s.name, s.status, f"{s.seconds:.1f} s" if s.seconds is not None else ""] for s in result.steps]
-    failures = [f"{s.name}: {s.error.name}: {s.error.message}" for s in result.steps if s.error]
-    failures += [f"  the notebook as far as it came: {s.error.notebook}" for s in result.steps if s.error]
+    failures = [line for s in result.steps if s.error for line in _failure(s.name, s.error)]
     text = [_table(["step", "status", "time"], rows), *failures, f"{result.run_id}: {result.status}"]
     _answer(result.model_dump(mode="json"), as_json, "\n".join([*text, f"Reports: {result.index}"]))
     return {"succeeded": DONE, "nothing_to_do": NOTHING_TO_DO}.get(result.status, FAILED)
@@ -549,6 +549,12 @@ def _topic_progress() -> Iterator[Callable[[str, Any], None]]:
             bars.update(tasks[topic], completed=progress.records, total=progress.expected)
 
         yield tell
+
+
+def _failure(step: str, error: "StepError") -> list[str]:
+    where = f" in cell [{error.cell.number}] `{error.cell.line}`" if error.cell else ""
+    seen = [f"  the notebook as far as it came: {error.notebook}"] if error.notebook else []
+    return [f"{step} failed{where}: {error.name}: {error.message}", *seen]
 
 
 def _tell_step(progress: Any) -> None:

@@ -77,9 +77,9 @@ def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str
     stated = experiment.get("primary_metric")
     primary = primary_metric(stated, measured, metrics)
     rows = adjusted_within(card.rows, {experiment["experiment_id"]: primary}).to_dicts()
-    names = {v["variant_id"]: v["name"] or v["variant_id"] for v in experiment.get("variants") or []}
-    sign = {m: -1 if m in metrics and metrics[m].better == "lower" else 1 for m in measured}
     variants = experiment.get("variants") or []
+    names = {variant["variant_id"]: variant["name"] or variant["variant_id"] for variant in variants}
+    sign = {m: -1 if m in metrics and metrics[m].better == "lower" else 1 for m in measured}
     planned = all(variant["allocation"] is not None for variant in variants)
     verdict, variant, reasons, advice = _judge(
         rows, checks, primary, sign, names, experiment.get("status"), planned, card.alpha
