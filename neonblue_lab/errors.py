@@ -35,7 +35,3 @@ class Conflict(NeonBlueError):
 
 class Corrupt(NeonBlueError):
     """Stored data does not match its recorded hash or shape."""
-
-
-class StepFailed(NeonBlueError):
-    """A pipeline step did not complete; the message names the notebook, the cell and the error."""

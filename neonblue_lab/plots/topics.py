@@ -111,7 +111,7 @@ def dead_letter_chart(frame: pl.DataFrame, *, top: int = 15) -> alt.LayerChart:
     counts = base.mark_text(align="left", dx=6).encode(text=alt.Text("count:Q", format=",d"))
     chart = layered(bars, counts, width=WIDTH - 240, height=alt.Step(26))
     subtitle = (
-        f"{counted(total, 'record')} could not be read, for {counted(kinds, 'reason')}. Each is kept byte for byte and "
-        "can be replayed once the cause is mended."
+        f"{counted(total, 'record')} could not be read, for {counted(kinds, 'reason')}. Each is kept "
+        "byte for byte, with its reason."
     )
     return entitled(chart, "Why records were set aside", subtitle)
