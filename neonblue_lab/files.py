@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from neonblue_lab.errors import Conflict
+
 
 def sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
@@ -39,11 +41,18 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` (made when missing) alone, waiting for whoever holds it."""
+def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file `path` (made when missing) alone.
+
+    Raises:
+        Conflict: somebody else holds it, and `wait` is false.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(f"{path} is locked: another process is at work here. Try again when it is done.") from error
         yield
     finally:
         os.close(descriptor)

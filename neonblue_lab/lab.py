@@ -6,19 +6,22 @@ from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from neonblue_lab.errors import NotFound
+from neonblue_lab.errors import Conflict, NotFound
 from neonblue_lab.settings import RECORD_MIME, Settings
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from neonblue_lab.artifacts import ArtifactStore
+    from neonblue_lab.artifacts import Artifact, ArtifactStore
     from neonblue_lab.insights.experiments import Experiments
     from neonblue_lab.knowledge.knowledge import Knowledge
     from neonblue_lab.lake.ingest import ReplayReport, TopicProgress
     from neonblue_lab.lake.lake import Lake
     from neonblue_lab.metrics.definitions import Metric
     from neonblue_lab.models.models import Models
+    from neonblue_lab.sinks.delivery import Deliverer
+    from neonblue_lab.sinks.outlet import Observer
+    from neonblue_lab.sinks.report import SyncReport
     from neonblue_lab.warehouse.warehouse import Warehouse
 
 
@@ -149,6 +152,60 @@ class Lab:
         report = replay(self.lake, open_source(source, topics=topics), topics, on_progress=on_progress)
         self.refresh()
         return report
+
+    def deliverer(self, stores: Sequence[str] | None = None, *, observer: "Observer | None" = None) -> "Deliverer":
+        """What feeds the stores outside the lake: to run again and again, or to ask for health and backlog. Close it.
+
+        Args:
+            stores: postgres, clickhouse, chromadb; unless given, those with a url in the environment, and chromadb where
+                texts can be embedded.
+            observer: is told of each delivery.
+
+        Raises:
+            BadInput: an unknown store, one without a url, or a `sinks.yaml` that cannot be used.
+            Unavailable: the package that speaks to a store is not installed.
+        """
+        from neonblue_lab.events.classification import CHROMADB
+        from neonblue_lab.knowledge.index_feed import ExperimentsIndexFeed
+        from neonblue_lab.knowledge.minilm import is_installed
+        from neonblue_lab.sinks.delivery import Deliverer
+        from neonblue_lab.sinks.opening import configured, open_sink
+        from neonblue_lab.sinks.policy import load_policy
+
+        if stores is None:
+            stores = [*configured(), *([CHROMADB] if is_installed() else [])]
+        index = ExperimentsIndexFeed(self.artifacts, self.lake, self._publish_index)
+        return Deliverer(
+            self.lake,
+            [open_sink(store) for store in stores if store != CHROMADB],
+            load_policy(self.settings.home),
+            self.settings.sinks,
+            indexes=[index] if CHROMADB in stores else [],
+            observer=observer,
+        )
+
+    def sync(
+        self, stores: Sequence[str] | None = None, *, anew: bool = False, observer: "Observer | None" = None
+    ) -> "SyncReport":
+        """Deliver to the stores outside the lake all that they lack.
+
+        Args:
+            stores, observer: as of `deliverer`.
+            anew: take it that they have nothing, as after one was emptied or put back. What they have stays there once.
+
+        Raises:
+            Conflict: another process feeds one of them at this moment; the others have got theirs.
+            BadInput, Unavailable: as of `deliverer`. A store that is down is no error; the report says so.
+        """
+        with self.deliverer(stores, observer=observer) as deliverer:
+            report = deliverer.run(anew=anew)
+        for message in report.troubles("busy").values():
+            raise Conflict(message)
+        return report
+
+    def _publish_index(self) -> "Artifact":
+        newest = Lab(self.settings)  # whatever version this lab is pinned to
+        return self.knowledge.publish(newest.experiments.documents(), data_versions=newest.warehouse.versions)
 
     def dead_letters(self, *, topic: str | None = None, limit: int | None = None) -> "pl.DataFrame":
         """Records that are no events, with the reason, the latest first.

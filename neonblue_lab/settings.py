@@ -44,6 +44,11 @@ class Settings:
         return self.home / "artifacts"
 
     @property
+    def sinks(self) -> Path:
+        """What each store outside the lake has had."""
+        return self.home / "sinks"
+
+    @property
     def runs(self) -> Path:
         return self.home / "runs"
 

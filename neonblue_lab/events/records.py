@@ -1,10 +1,14 @@
-"""A raw record as it lies in a topic, and the protocol that every reader of topics follows."""
+"""A raw record as it lies in a topic, and the two protocols that readers of topics follow: bounded, and for ever."""
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import polars as pl
+
+from neonblue_lab.errors import Conflict
 
 EXPERIMENTS_EVENTS = "experiments_events"
 USER_EVENTS = "user_events"
@@ -58,6 +62,55 @@ class RecordSource(Protocol):
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Partition -> one past the last offset, as of opening."""
 
-    def read(self, starts: Mapping[str, Offsets]) -> Iterator[RecordBatch]:
+    def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
+        """Partition -> the first offset whose timestamp is at or after `moment`; the end where there is none.
+
+        Raises BadInput where records have no timestamps.
+        """
+
+    def read(self, starts: Mapping[str, Offsets], ends: Mapping[str, Offsets] | None = None) -> Iterator[RecordBatch]:
         """Yield every record of the topics in `starts` from the given offsets (a partition not named: from its beginning)
-        up to the fixed ends. Each call reads anew."""
+        up to the fixed ends, or to those of `ends` that lie before them. Each call reads anew."""
+
+
+Position = Callable[[str, int], int]
+"""Topic, partition -> the offset that is to be read next."""
+
+
+class LiveSource(Protocol):
+    """A reader of topics that goes on for ever, or until its input ends."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: a folder, `kafka://host:port`, or `-`."""
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """Partition -> one past the last offset, as newly as it is known: for lag."""
+
+    def follow(
+        self, topics: Sequence[str], position: Position, *, stop: threading.Event, linger: float
+    ) -> Iterator[RecordBatch | None]:
+        """Yield batches as records arrive: a batch when it is full, or `linger` seconds after its first record; None
+        whenever `linger` seconds have passed without one, which is the caller's chance for upkeep.
+
+        `position` says where a partition starts, each time it is taken up: at the start, when it is added to its topic,
+        and when the group gives it to this reader. Ends soon after `stop` is set, or when the input ends.
+
+        Raises:
+            NotFound: a topic is not there.
+            OffsetsGone: records between the position and the first one still there were deleted.
+        """
+
+
+class OffsetsGone(Conflict):
+    """Records that were to be read next are no longer there.
+
+    Attributes:
+        topic, partition: where.
+        first: the first offset that is gone.
+        next: the first one that is still there: `next - first` offsets are lost to this reader.
+    """
+
+    def __init__(self, message: str, *, topic: str, partition: int, first: int, next: int) -> None:
+        super().__init__(message)
+        self.topic, self.partition, self.first, self.next = topic, partition, first, next

@@ -32,6 +32,9 @@ EXPOSURE = "exposure"
 METRIC_TOTAL = "metric_total"
 EXPERIMENT_LIFECYCLE = ("experiment_created", "experiment_updated", "experiment_started", "experiment_ended")
 
+LONGEST_ID = 512
+"""Bytes of the longest id, name of a metric or segment: a row that is found by five of them fits an index of PostgreSQL."""
+
 REQUIRED_FIELDS: dict[str, tuple[str, ...]] = {
     EXPOSURE: ("user_id", "experiment_id", "variant_id"),
     METRIC_TOTAL: ("experiment_id", "variant_id"),

@@ -81,6 +81,11 @@ class MiniLM:
         return vectors
 
 
+def is_installed() -> bool:
+    """Whether the package with the weights is installed."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
 def model_folder() -> Path:
     """Where the installed package keeps the model's files. The package is found, not imported: its import needs torch.
 

@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 
 from neonblue_lab.errors import Conflict, NotFound
+from neonblue_lab.events.changes import ChangeParser, is_change_topic
 from neonblue_lab.events.parsing import EventParser
 from neonblue_lab.events.records import RECORD_SCHEMA, Offsets, RecordBatch, RecordSource
 from neonblue_lab.events.schema import EVENT_SCHEMA, EXPERIMENT_LIFECYCLE
@@ -32,7 +33,7 @@ from neonblue_lab.lake.lake import Lake
 from neonblue_lab.lake.tables import RAW, layout, raw_table
 
 CATCH_UP_RECORDS = 100_000
-_BY_BATCH = ("dead_letters", "assignments", "metric_totals", "events")
+_BY_BATCH = ("dead_letters", "assignments", "metric_totals", "changes", "events")
 
 
 @dataclass
@@ -52,12 +53,13 @@ class TopicProgress:
 
 @dataclass
 class ReplayReport:
-    """What a replay did: `records + caught_up == events + duplicates + dead_letters + tombstones`.
+    """What a replay did: `records + caught_up == events + duplicates + changes + dead_letters + tombstones`.
 
     Attributes:
         records: raw records stored.
         valid: records that are events.
         events: distinct event ids that are new in the lake.
+        changes: records that are changes to the experiment registry's tables.
         dead_letters: records kept aside with a reason.
         tombstones: records without a value.
         caught_up: records that an earlier, interrupted replay had stored and this one derived events from.
@@ -67,6 +69,7 @@ class ReplayReport:
     records: int = 0
     valid: int = 0
     events: int = 0
+    changes: int = 0
     dead_letters: int = 0
     tombstones: int = 0
     caught_up: int = 0
@@ -96,7 +99,7 @@ class ReplayReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report for machines: counts, and per topic the records and the next offset of each partition."""
-        counts = ("records", "events", "duplicates", "dead_letters", "tombstones", "caught_up")
+        counts = ("records", "events", "duplicates", "changes", "dead_letters", "tombstones", "caught_up")
         topics = {
             topic: {"records": p.records, "partitions": {str(number): end for number, end in p.partitions.items()}}
             for topic, p in self.topics.items()
@@ -152,15 +155,19 @@ def _distinct_events(lake: Lake, version: int | None = None) -> int:
 
 
 def _define_experiments(lake: Lake) -> None:
-    """Make `experiments` anew where `events` has moved on since."""
+    """Make `experiments` anew where `events` or `changes` has moved on since."""
     while True:
-        table, events = lake.open("experiments"), lake.open("events")
-        if table.transaction_version("events") == events.version():
+        table, events, changes = lake.open("experiments"), lake.open("events"), lake.open("changes")
+        made_from = {"events": events.version(), "changes": changes.version()}
+        if made_from == {name: table.transaction_version(name) for name in made_from}:
             return
         lifecycle = lake.scan("events", events).select(*EVENT_SCHEMA)
-        rows = experiment_rows(lifecycle.filter(pl.col("event_type").is_in(EXPERIMENT_LIFECYCLE)).collect())
+        rows = experiment_rows(
+            lifecycle.filter(pl.col("event_type").is_in(EXPERIMENT_LIFECYCLE)).collect(),
+            lake.scan("changes", changes).filter(pl.col("source_table").is_in(["experiments", "variants"])).collect(),
+        )
         try:
-            lake.commit(table, rows, marks={"events": events.version()}, mode="overwrite")
+            lake.commit(table, rows, marks=made_from, mode="overwrite")
         except Conflict:  # another replay, of another topic, made it at the same moment
             continue
         return
@@ -229,6 +236,7 @@ class _TopicReplay:
     ) -> None:
         self._lake, self._source, self._topic, self._parser = lake, source, topic, parser
         self._report, self._on_progress = report, on_progress
+        self._changes = ChangeParser()
         self._ends = source.end_offsets(topic)
         partitions = sorted(self._ends)
         self._raw = _Marks(lake, raw_table(topic), topic, partitions)
@@ -330,6 +338,9 @@ class _TopicReplay:
         self._progress.records += rows.height
 
     def _derive(self, batch: RecordBatch) -> None:
+        if is_change_topic(self._topic):
+            self._derive_changes(batch)
+            return
         parsed = self._parser.parse(batch)
         self._report.valid += parsed.events.height
         self._report.dead_letters += parsed.rejects.height
@@ -340,6 +351,17 @@ class _TopicReplay:
         marks = self._derived["events"]
         marks.refresh()
         marks.commit(event_rows(marks.beyond(parsed.events)), batch.frame)
+
+    def _derive_changes(self, batch: RecordBatch) -> None:
+        parsed = self._changes.parse(batch)
+        self._report.changes += parsed.changes.height
+        self._report.dead_letters += parsed.rejects.height
+        self._report.tombstones += parsed.tombstones + parsed.messages
+        self._add("dead_letters", batch, parsed.rejects, lambda rejects: dead_letter_rows(batch, rejects))
+        self._add("changes", batch, parsed.changes, lambda changes: changes)
+        marks = self._derived["events"]
+        marks.refresh()
+        marks.commit(event_rows(pl.DataFrame(schema=EVENT_SCHEMA)), batch.frame)
 
     def _add(
         self, name: str, batch: RecordBatch, parsed: pl.DataFrame, rows_of: Callable[[pl.DataFrame], pl.DataFrame]

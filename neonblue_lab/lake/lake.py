@@ -8,14 +8,14 @@ from typing import Literal
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from neonblue_lab.errors import BadInput, Conflict, NotFound
 from neonblue_lab.files import exclusive
 from neonblue_lab.lake.tables import DERIVED, TABLES, Table, layout
+from neonblue_lab.lake.writing import write_files
 
-_WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 # Versions named by runs and artifacts stay readable: by default, commits older than 30 days would be deleted.
 _CONFIGURATION = {"delta.checkpointInterval": "100", "delta.enableExpiredLogCleanup": "false"}
 _UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|\x00-\x1f\x7f]")
@@ -138,14 +138,17 @@ class Lake:
             Conflict: another writer moved the same marks first. Nothing was written.
         """
         transactions = [Transaction(key, number) for key, number in sorted((marks or {}).items())]
+        folder = Path(unquote(table.table_uri.removeprefix("file://")))
+        partition_by = next(iter(table.metadata().partition_columns), None)
         try:
-            write_deltalake(
-                table,
-                frame.to_arrow(),
-                mode=mode,
-                writer_properties=_WRITER,
+            table.create_write_transaction(
+                write_files(folder, frame, partition_by),
+                mode,
+                table.schema(),
+                partition_by,
                 commit_properties=CommitProperties(app_transactions=transactions or None),
             )
+            table.update_incremental()
         except CommitFailedError as error:
             raise Conflict(
                 f"Another process wrote {table.table_uri} at the same moment ({error}). "

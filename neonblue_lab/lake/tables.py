@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from neonblue_lab.events.changes import CHANGE_SCHEMA
 from neonblue_lab.events.records import RECORD_SCHEMA, TIMESTAMP
 from neonblue_lab.events.schema import EVENT_SCHEMA
 
@@ -65,6 +66,22 @@ DERIVED: dict[str, Table] = {
             "variance": pl.Float64(),
             "source": pl.String(),
             "as_of": TIMESTAMP,
+            "event_id": pl.String(),
+        }
+    ),
+    "changes": Table(CHANGE_SCHEMA),
+    "documents": Table(
+        {
+            "document_id": pl.String(),
+            "chunk_id": pl.String(),
+            "position": pl.Int32(),
+            "experiment_id": pl.String(),
+            "kind": pl.String(),
+            "title": pl.String(),
+            "section": pl.String(),
+            "text": pl.String(),
+            "source": pl.String(),
+            "updated_at": TIMESTAMP,
             "event_id": pl.String(),
         }
     ),

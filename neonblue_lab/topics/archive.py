@@ -1,7 +1,8 @@
 """An archive of topics, a folder `DIR/<topic>/*.parquet` or `*.ndjson[.gz|.zst]`: reading and writing it."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -10,8 +11,10 @@ import pyarrow.parquet as pq
 
 from neonblue_lab.errors import BadInput, Conflict, NotFound
 from neonblue_lab.events.records import RECORD_SCHEMA, Offsets, RecordBatch
+from neonblue_lab.topics.batching import BATCH_RECORDS, check_batch_records
 from neonblue_lab.topics.ndjson_topic import COMPRESSIONS, NdjsonTopic
 from neonblue_lab.topics.parquet_topic import ParquetTopic
+from neonblue_lab.topics.ranges import ranges_to_read
 
 ROW_GROUP = 100_000
 PARQUET = ".parquet"
@@ -28,9 +31,8 @@ class ArchiveSource:
         BadInput: the folder holds no topic, a topic mixes Parquet and NDJSON, or a file cannot be read as records.
     """
 
-    def __init__(self, path: str | os.PathLike[str], batch_records: int = 100_000) -> None:
-        if batch_records < 1:
-            raise BadInput(f"batch_records is {batch_records}: a batch has at least one record.")
+    def __init__(self, path: str | os.PathLike[str], batch_records: int = BATCH_RECORDS) -> None:
+        check_batch_records(batch_records)
         self._path = Path(path)
         self._batch_records = batch_records
         if not self._path.is_dir():
@@ -56,19 +58,28 @@ class ArchiveSource:
         """Partition -> one past the last offset."""
         return self._topic(topic).ends
 
-    def read(self, starts: Mapping[str, Offsets]) -> Iterator[RecordBatch]:
-        """Yield the records of the topics in `starts` from the given offsets to the end, one topic after the other.
+    def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
+        """Partition -> the first offset whose timestamp is at or after `moment`; the end where there is none.
+
+        Raises BadInput where records have no timestamps, as lines have none.
+        """
+        return self._topic(topic).offsets_at(moment)
+
+    def read(self, starts: Mapping[str, Offsets], ends: Mapping[str, Offsets] | None = None) -> Iterator[RecordBatch]:
+        """Yield the records of the topics in `starts` from the given offsets to the ends, one topic after the other.
 
         Raises:
             NotFound: a topic is not in the archive.
-            Conflict: an offset lies beyond the end of its partition, or below its first record: the archive is not the
-                one that the reader's offsets come from, or a part of it was removed.
+            OffsetsGone: an offset lies below the first record of its partition: a part of the archive was removed.
+            Conflict: an offset lies beyond the end: the archive is not the one that the reader's offsets come from.
         """
+        ranges = {}
         for topic, offsets in starts.items():
             source = self._topic(topic)
-            _check_starts(self._path, topic, offsets, source.beginnings, source.ends)
-        for topic, offsets in starts.items():
-            yield from self._topic(topic).read(offsets, self._batch_records)
+            limits = None if ends is None else ends.get(topic)
+            ranges[topic] = ranges_to_read(self.name, topic, offsets, limits, source.beginnings, source.ends)
+        for topic, wanted in ranges.items():
+            yield from self._topic(topic).read(wanted, self._batch_records)
 
     def _topic(self, topic: str) -> ParquetTopic | NdjsonTopic:
         if topic not in self._topics:
@@ -181,33 +192,28 @@ ARROW_SCHEMA = pa.schema(
 """RECORD_SCHEMA as it is written."""
 
 
-def _open_topic(folder: Path) -> ParquetTopic | NdjsonTopic | None:
-    """The topic in `folder`, or None when it holds no record file; names starting with . or _ are not looked at."""
+def record_files(folder: Path) -> list[Path]:
+    """The record files of a topic's folder, sorted; names starting with . or _ are not looked at.
+
+    Raises BadInput where the folder mixes kinds.
+    """
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith((".", "_")))
     parquet = [file for file in files if file.name.endswith(PARQUET)]
     ndjson = [file for file in files if file.name.endswith(tuple(COMPRESSIONS))]
-    if not parquet and not ndjson:
-        return None
     if parquet and ndjson:
         raise BadInput(
             f"{folder} mixes Parquet and NDJSON ({parquet[0].name}, {ndjson[0].name}): offsets would be ambiguous. "
             "Keep one kind in a topic's folder."
         )
-    return ParquetTopic(folder.name, parquet) if parquet else NdjsonTopic(folder.name, ndjson)
+    return parquet or ndjson
 
 
-def _check_starts(
-    path: Path, topic: str, starts: Offsets, beginnings: Mapping[int, int], ends: Mapping[int, int]
-) -> None:
-    for partition, start in starts.items():
-        end, beginning = ends.get(partition, 0), beginnings.get(partition, 0)
-        if start > end:
-            raise Conflict(
-                f"{path}: asked to read {topic}-{partition} from offset {start}, but it ends at {end}: "
-                "this is not the archive that was read before, or a part of it was removed."
-            )
-        if 0 < start < beginning:
-            raise Conflict(
-                f"{path}: asked to read {topic}-{partition} from offset {start}, but its first record is at "
-                f"{beginning}: the records between were removed. Bring their files back."
-            )
+def files_topic(name: str, files: Sequence[Path], before: Offsets | None = None) -> ParquetTopic | NdjsonTopic:
+    """The topic in `files`, which are of one kind and at least one; `before`: the ends of the files that come before."""
+    kind = ParquetTopic if files[0].name.endswith(PARQUET) else NdjsonTopic
+    return kind(name, files, before)
+
+
+def _open_topic(folder: Path) -> ParquetTopic | NdjsonTopic | None:
+    files = record_files(folder)
+    return files_topic(folder.name, files) if files else None

@@ -15,19 +15,11 @@ from neonblue_lab.errors import BadInput
 from neonblue_lab.lake.lake import Lake, Pin
 from neonblue_lab.lake.tables import DERIVED
 from neonblue_lab.warehouse.guard import check_query
-
-# What a reader sees of an append-only table: repeated deliveries count once, later statements replace earlier ones.
-_READING = {
-    "events": 'SELECT * FROM {rows} QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY topic, partition, "offset") = 1',
-    "assignments": """SELECT experiment_id, user_id, variant_id, min(first_exposed_at) AS first_exposed_at
-        FROM {rows} GROUP BY experiment_id, user_id, variant_id""",
-    "metric_totals": """SELECT * FROM {rows} QUALIFY row_number() OVER (
-        PARTITION BY experiment_id, variant_id, metric, segment, period_start, period_end ORDER BY as_of DESC, event_id) = 1""",
-}
+from neonblue_lab.warehouse.reading import VIEWS
 
 
 class Warehouse:
-    """A read-only DuckDB with one view for each derived table, over the files of pinned versions.
+    """A read-only DuckDB with a view for each derived table, and those of `reading`, over the files of pinned versions.
 
     It reads those files and no other: external access is off and its settings are locked. It writes nothing: `guard` lets
     only queries pass that read. What does not fit into memory is spilled to a folder of its own in the system's temporary
@@ -69,7 +61,7 @@ class Warehouse:
         return self._connection.cursor()
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
-        """The result of one SELECT over the views `events`, `experiments`, `assignments`, `metric_totals`, `dead_letters`.
+        """The result of one SELECT over the derived tables and the views of `reading`.
 
         Raises:
             BadInput: more than one statement, anything but a SELECT of these (see `guard`), SQL that DuckDB refuses (the
@@ -109,9 +101,11 @@ def _open(pins: Mapping[str, Pin]) -> duckdb.DuckDBPyConnection:
     connection.execute("SET allowed_paths = ?", [files])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+    connection.execute("CREATE SCHEMA stored")
     for name in DERIVED:
-        rows = _rows(connection, name, pins.get(name))
-        connection.execute(f"CREATE VIEW {name} AS {_READING.get(name, 'SELECT * FROM {rows}').format(rows=rows)}")
+        connection.execute(f"CREATE VIEW stored.{name} AS {_rows(connection, name, pins.get(name))}")
+    for name, reading in ({name: f"FROM stored.{name}" for name in DERIVED} | VIEWS).items():
+        connection.execute(f"CREATE VIEW {name} AS {reading}")
     return connection
 
 
@@ -121,9 +115,9 @@ def _rows(connection: duckdb.DuckDBPyConnection, name: str, pin: Pin | None) -> 
     if pin is None or not pin.files:
         empty = connection.from_arrow(pl.DataFrame(schema=schema).to_arrow())
         columns = (f'NULL::{dtype} AS "{column}"' for column, dtype in zip(empty.columns, empty.types, strict=True))
-        return f"(SELECT {', '.join(columns)} WHERE false)"
+        return f"SELECT {', '.join(columns)} WHERE false"
     files = ", ".join("'" + file.replace("'", "''") + "'" for file in pin.files)
     # Folders above the lake may look like partitions (`a=b`): only the column that is one is taken from a file's path.
     hive = f"true, hive_types = {{'{pin.partition_by}': DATE}}" if pin.partition_by else "false"
     columns = (f'"{column}"' for column in schema)
-    return f"(SELECT {', '.join(columns)} FROM read_parquet([{files}], hive_partitioning = {hive}))"
+    return f"SELECT {', '.join(columns)} FROM read_parquet([{files}], hive_partitioning = {hive})"

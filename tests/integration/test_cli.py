@@ -144,7 +144,7 @@ CHECK = {"experiment_id", "metric", "srm_p_value", "omnibus_p_value", "n_total",
 
 def test_scorecard(neonblue: Neonblue, home: Path) -> None:
     document = neonblue("scorecard", "--home", home, "--json").json
-    assert document["data_version"].startswith("assignments@1,dead_letters@")
+    assert document["data_version"].startswith("assignments@1,changes@")
     assert document["experiments"] == 6
     assert all(set(row) >= ROW for row in document["rows"])
     assert all(set(check) >= CHECK for check in document["checks"])

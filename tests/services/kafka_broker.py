@@ -46,6 +46,7 @@ controller.listener.names=CONTROLLER
 log.dirs={data}
 auto.create.topics.enable=false
 log.retention.ms=-1
+log.cleaner.backoff.ms=200
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=400
 group.initial.rebalance.delay.ms=0
@@ -76,7 +77,8 @@ class KafkaStartFailed(Exception):
     """The broker is installed but did not start; the message ends with its log."""
 
 
-def _require_java() -> None:
+def require_java() -> None:
+    """Raise KafkaUnavailable unless a Java is there that runs Kafka."""
     if shutil.which("java") is None:
         raise KafkaUnavailable(f"a Kafka broker needs Java {JAVA_MAJOR} or newer, and no `java` is on the path")
     answer = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)
@@ -85,28 +87,32 @@ def _require_java() -> None:
         raise KafkaUnavailable(f"a Kafka broker needs Java {JAVA_MAJOR} or newer, not:\n{answer.stderr.strip()}")
 
 
-def broker_jars() -> Path:
-    """The folder with the broker's jars, fetched now if this is the first time on this checkout."""
-    version = ElementTree.parse(POM).findtext(".//{*}kafka.version")
-    home = CACHE / f"kafka-{version}"
+def jars(name: str, pom: Path) -> Path:
+    """The folder with the jars that a Maven project needs, fetched now if this is the first time on this checkout.
+
+    `name` is what they are there for: the project's property `<name>.version` says which version of it.
+    """
+    home = CACHE / f"{name}-{ElementTree.parse(pom).findtext(f'.//{{*}}{name}.version')}"
     CACHE.mkdir(exist_ok=True)
-    with (CACHE / "kafka.lock").open("w") as lock:
+    with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not home.exists():
             if shutil.which("mvn") is None:
-                raise KafkaUnavailable(f"Kafka {version}'s jars are not in {home}, and no `mvn` is there to fetch them")
+                raise KafkaUnavailable(
+                    f"the jars of {home.name} are not in {home}, and no `mvn` is there to fetch them"
+                )
             staging = Path(tempfile.mkdtemp(prefix=f"{home.name}.", dir=CACHE))
-            command = ["mvn", "-q", "-B", "-C", "-f", str(POM), "dependency:copy-dependencies"]
+            command = ["mvn", "-q", "-B", "-C", "-f", str(pom), "dependency:copy-dependencies"]
             options = ["-DincludeScope=runtime", f"-DoutputDirectory={staging / 'libs'}"]
             fetched = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
             if fetched.returncode != 0:
                 shutil.rmtree(staging)
-                raise KafkaUnavailable(f"Maven could not fetch Kafka {version}'s jars:\n{fetched.stdout[-2000:]}")
+                raise KafkaUnavailable(f"Maven could not fetch the jars of {home.name}:\n{fetched.stdout[-2000:]}")
             staging.rename(home)
     return home / "libs"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports nothing listens on now. Somebody may still take one: a start that fails for it chooses again."""
     with ExitStack() as held:
         ports: list[int] = []
@@ -125,21 +131,28 @@ class KafkaBroker:
 
     Attributes:
         bootstrap: `127.0.0.1:port`; it stays the same over `kill` and `restart`.
+        folder: where everything of the broker lies.
+        format_options: what its storage is formatted with besides the usual.
     """
 
     bootstrap: str
+    folder: Path
+    format_options: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        _require_java()
-        self._classpath = f"{broker_jars()}/*"
+        require_java()
+        self._classpath = f"{jars('kafka', POM)}/*"
         self._cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="neonblue-kafka-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="neonblue-kafka-"))
         try:
-            (self._folder / "log4j2.properties").write_text(LOGGING)
+            (self.folder / "log4j2.properties").write_text(LOGGING)
             self._configure()
-            self._java("kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", self._properties).wait()
+            self._java(
+                *("kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id}", "-c", self._properties),
+                *self.format_options,
+            ).wait()
             for attempts_left in (2, 1, 0):
                 self._process = self._java("kafka.Kafka", self._properties)
                 try:
@@ -158,7 +171,7 @@ class KafkaBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:
         """SIGKILL: the broker has no chance to say goodbye."""
@@ -183,21 +196,31 @@ class KafkaBroker:
         self._await_answer()
 
     @property
+    def data(self) -> Path:
+        """Where the log segments lie, in a folder for each partition."""
+        return self.folder / "data"
+
+    @property
     def _properties(self) -> str:
-        return str(self._folder / "server.properties")
+        return str(self.folder / "server.properties")
 
     def _configure(self) -> None:
-        port, controller_port = _free_ports(2)
+        port, controller_port = free_ports(2)
         self.bootstrap = f"127.0.0.1:{port}"
-        text = PROPERTIES.format(port=port, controller_port=controller_port, data=self._folder / "data")
-        Path(self._properties).write_text(text)
+        text = PROPERTIES.format(port=port, controller_port=controller_port, data=self.data)
+        listeners = f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller_port}"
+        Path(self._properties).write_text(text + self.more_properties(listeners))
+
+    def more_properties(self, listeners: str) -> str:
+        """Lines to add to the broker's properties, whose listeners are these; the last line of a name counts."""
+        return ""
 
     def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
         # C1 only and one collector thread: two seconds to start rather than five on two cores.
         quick = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
-        logging = f"-Dlog4j2.configurationFile=file:{self._folder / 'log4j2.properties'}"
+        logging = f"-Dlog4j2.configurationFile=file:{self.folder / 'log4j2.properties'}"
         command = ["java", *quick, logging, "-cp", self._classpath, *arguments]
-        with (self._folder / "broker.log").open("ab") as log:
+        with (self.folder / "broker.log").open("ab") as log:
             # A session of its own: Ctrl-C in the terminal reaches the tests, which then stop the broker in order.
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
@@ -209,7 +232,7 @@ class KafkaBroker:
                 return
             time.sleep(0.05)
         self.kill()
-        log = (self._folder / "broker.log").read_text(errors="replace")
+        log = (self.folder / "broker.log").read_text(errors="replace")
         raise KafkaStartFailed(
             f"the Kafka broker did not answer at {self.bootstrap}; the end of its log:\n{log[-4000:]}"
         )

@@ -1,76 +1,119 @@
-"""What every connection to a cluster shares: its options, read from the url, and its failures, said in sentences."""
+"""What a Kafka client has to do for a reader: one connection, told where to read, asked for what has arrived."""
 
-import logging
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from kafka.errors import (
-    AuthorizationError,
-    CorruptRecordError,
-    KafkaError,
-    RetriableError,
-    SaslAuthenticationFailedError,
-    UnsupportedCodecError,
-)
+import polars as pl
 
-from neonblue_lab.errors import BadInput, Corrupt, Unavailable
+from neonblue_lab.errors import BadInput
+from neonblue_lab.topics.kafka.security import Cluster
 
-SCHEME = "kafka://"
-CONNECT_MS = 6_000
+VARIABLE = "NEONBLUE_KAFKA_CLIENT"
+KAFKA_PYTHON = "kafka-python"
+CONFLUENT = "confluent"
+NAMES = (KAFKA_PYTHON, CONFLUENT)
+
+CONNECT_SECONDS = 6.0
 """How long a cluster may take to answer at first."""
+ANSWER_SECONDS = 10.0
+"""How long it may take to answer a question later."""
 RECONNECT_MS = 1_000
 """The longest pause between two attempts: a broker that is restarted is found again at once."""
-_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@?#\[\]]+):\d{1,5}")
+FETCH_BYTES = 4 << 20
+AT_ONCE = 10_000
+"""The most records taken from a client in one call: their objects are short-lived, and waiting for them is short."""
+METADATA_MS = 3_000
+"""How old what a client knows of a topic's partitions may be."""
+SESSION_MS = 15_000
+"""How long a group waits for a member that was killed before it gives its partitions to the others."""
 
-# What goes wrong is raised as an error of ours; without a handler the client would also print it to stderr.
-logging.getLogger("kafka").addHandler(logging.NullHandler())
+Partition = tuple[str, int]
+"""A topic's name and a partition of it."""
 
 
-def client_options(url: str) -> dict[str, Any]:
-    """The options that consumers, producers and admin clients of the cluster at `url` take.
+@dataclass
+class Fetched:
+    """What has arrived, or happened, since the last fetch.
 
-    Args:
-        url: `kafka://host:port[,host:port...]`, addresses of some of the cluster's brokers.
-
-    Raises:
-        BadInput: the url has another form.
+    Attributes:
+        frames: (topic, columns of RECORD_SCHEMA); offsets ascend within each partition.
+        positions: where reading stands now of each partition that moved. It may have passed records that are not shown:
+            aborted ones, markers of transactions, compacted ones.
+        taken: partitions that the group gave to this client; they are read once `take` says from where.
+        lost: partitions that the group took away; they happened before `taken`.
     """
-    addresses = url.removeprefix(SCHEME).rstrip("/").split(",")
-    if not url.startswith(SCHEME) or not all(_ADDRESS.fullmatch(address) for address in addresses):
-        raise BadInput(f"{url} does not name a Kafka cluster: the form is kafka://host:port[,host:port...].")
-    return {
-        "bootstrap_servers": addresses,
-        "client_id": "neonblue-lab",
-        "bootstrap_timeout_ms": CONNECT_MS,
-        "reconnect_backoff_max_ms": RECONNECT_MS,
-    }
+
+    frames: list[tuple[str, pl.DataFrame]] = field(default_factory=list)
+    positions: dict[Partition, int] = field(default_factory=dict)
+    taken: set[Partition] = field(default_factory=set)
+    lost: set[Partition] = field(default_factory=set)
 
 
-@contextmanager
-def reaching(url: str) -> Iterator[None]:
-    """Turn what the client raises into errors that say what to check.
+class OutOfRange(Exception):
+    """A broker does not have the offset that is to be read next."""
 
-    Raises:
-        Unavailable: the cluster does not answer, refuses, or compresses with a codec that is not installed.
-        Corrupt: a record does not match its checksum.
+    def __init__(self, partition: Partition, position: int, reason: str) -> None:
+        super().__init__(reason)
+        self.partition, self.position = partition, position
+
+
+class Client(Protocol):
+    """A connection that sees committed records only and checks their checksums. In a group or not, it neither reads nor
+    commits group offsets. Where nothing is said it raises Unavailable when the cluster does not answer, and Corrupt."""
+
+    def partitions(self) -> dict[str, list[int]]:
+        """The partitions of every topic but Kafka's internal ones."""
+
+    def partitions_of(self, topics: Sequence[str], seconds: float) -> dict[str, list[int]]:
+        """The partitions of some topics that are being read, at most METADATA_MS old; none of a topic that is gone."""
+
+    def beginnings(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The first offsets still there."""
+
+    def ends(self, partitions: Iterable[Partition], seconds: float = ANSWER_SECONDS) -> dict[Partition, int]:
+        """One past the last committed offsets."""
+
+    def offsets_at(self, partitions: Iterable[Partition], milliseconds: int) -> dict[Partition, int | None]:
+        """The first offsets whose timestamp (milliseconds since 1970) is not less, None where there is none."""
+
+    def join(self, topics: Sequence[str], group: str) -> None:
+        """Become a member of a consumer group, which from then on says what is read."""
+
+    def take(self, positions: Mapping[Partition, int]) -> None:
+        """Read these partitions, besides those that are read, from the given positions on."""
+
+    def release(self, partition: Partition) -> None:
+        """Fetch no more of one partition."""
+
+    def fetch(self, most: int, seconds: float) -> Fetched:
+        """At most `most` records, waiting at most about `seconds` for the first.
+
+        While no broker answers it returns nothing and goes on trying. Raises OutOfRange.
+        """
+
+    def close(self) -> None:
+        """Leave the group and end the connection."""
+
+
+def chosen_client(name: str | None) -> str:
+    """The client called `name`, else by the environment variable NEONBLUE_KAFKA_CLIENT, else kafka-python.
+
+    Raises BadInput where there is no such client.
     """
-    try:
-        yield
-    except UnsupportedCodecError as error:
-        raise Unavailable(
-            f"{url}: records are compressed with a codec that is not installed ({error}): "
-            "pip install 'kafka-python[snappy,lz4,zstd]'."
-        ) from error
-    except CorruptRecordError as error:
-        raise Corrupt(f"{url}: {error}") from error
-    except (AuthorizationError, SaslAuthenticationFailedError) as error:
-        raise Unavailable(f"{url} refuses access: {error}") from error
-    except RetriableError as error:
-        raise Unavailable(
-            f"No Kafka broker answers at {url} ({error}): check the address, that the broker runs, and that the "
-            "addresses it advertises (advertised.listeners) can be reached from here."
-        ) from error
-    except KafkaError as error:
-        raise Unavailable(f"{url} failed: {error}") from error
+    chosen = name or os.environ.get(VARIABLE) or KAFKA_PYTHON
+    if chosen not in NAMES:
+        raise BadInput(f"There is no Kafka client {chosen!r}: choose {' or '.join(NAMES)} (--client or {VARIABLE}).")
+    return chosen
+
+
+def connect(cluster: Cluster, client: str, group: str | None = None) -> Client:
+    """Connect to a cluster. Raises Unavailable where no broker answers, or the client is not installed."""
+    if client == CONFLUENT:
+        from neonblue_lab.topics.kafka.confluent import ConfluentClient
+
+        return ConfluentClient(cluster, group)
+    from neonblue_lab.topics.kafka.kafka_python import KafkaPythonClient
+
+    return KafkaPythonClient(cluster, group)

@@ -8,7 +8,8 @@ from kafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeE
 
 from neonblue_lab.errors import BadInput, Conflict, NeonBlueError, Unavailable
 from neonblue_lab.events.records import RecordBatch, RecordSource
-from neonblue_lab.topics.kafka.client import client_options, reaching
+from neonblue_lab.topics.kafka.kafka_python import client_options, connecting, reaching
+from neonblue_lab.topics.kafka.security import Cluster
 
 ANSWER_MS = 10_000
 LARGEST_RECORD = 64 << 20
@@ -49,9 +50,12 @@ def produce(
     """
     written = dict.fromkeys(source.topics(), 0)
     partitions = {topic: max(source.end_offsets(topic), default=0) + 1 for topic in written}
-    options = client_options(url)
+    cluster = Cluster.at(url)
+    options = client_options(cluster)
+    with connecting(cluster):
+        consumer = KafkaConsumer(**options, enable_auto_commit=False, allow_auto_create_topics=False)
     with reaching(url):
-        with KafkaConsumer(**options, enable_auto_commit=False, allow_auto_create_topics=False) as consumer:
+        with consumer:
             missing = partitions.keys() - consumer.topics()
             for topic in partitions.keys() - missing:
                 _check_existing(consumer, url, topic, partitions[topic], append)

@@ -1,24 +1,24 @@
 """Reading topics of a Kafka cluster up to the ends they had when the source was opened."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from datetime import datetime
 
 import polars as pl
-import pyarrow as pa
-from kafka import KafkaConsumer, TopicPartition
-from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
-from neonblue_lab.errors import BadInput, Conflict, NotFound, Unavailable
-from neonblue_lab.events.records import HEADERS, RECORD_SCHEMA, TIMESTAMP, Offsets, RecordBatch
-from neonblue_lab.topics.kafka.client import client_options, reaching
+from neonblue_lab.errors import NotFound, Unavailable
+from neonblue_lab.events.records import Offsets, RecordBatch
+from neonblue_lab.topics.batching import BATCH_RECORDS, Batching, check_batch_records
+from neonblue_lab.topics.kafka.client import Client, OutOfRange, Partition, chosen_client, connect
+from neonblue_lab.topics.kafka.gone import gone
+from neonblue_lab.topics.kafka.security import Cluster
+from neonblue_lab.topics.ranges import Range, ranges_to_read
 
 STALL_SECONDS = 30
 """How long reading waits for a broker that has gone quiet: long enough for one to be restarted."""
-POLL_MS = 200
-ANSWER_MS = 10_000
-FETCH_BYTES = 4 << 20
-_ARROW_HEADERS = pa.large_list(pa.struct([("key", pa.large_string()), ("value", pa.large_binary())]))
+FETCH_SECONDS = 0.2
 
 
 class KafkaSource:
@@ -33,30 +33,37 @@ class KafkaSource:
         url: `kafka://host:port[,host:port...]`.
         topics: the only topics it holds; all but Kafka's internal ones when not given.
         batch_records: the most records of a batch.
+        client: `kafka-python` or `confluent`; by NEONBLUE_KAFKA_CLIENT, else kafka-python, when not given.
 
     Raises:
-        BadInput: the url has another form.
+        BadInput: the url has another form, there is no such client, or the environment's security settings are wrong.
         NotFound: the cluster has no such topic.
-        Unavailable: no broker answers.
+        Unavailable: no broker answers, or refuses, or the client is not installed.
     """
 
-    def __init__(self, url: str, topics: Iterable[str] | None = None, batch_records: int = 100_000) -> None:
-        if batch_records < 1:
-            raise BadInput(f"batch_records is {batch_records}: a batch has at least one record.")
-        self._url = url
+    def __init__(
+        self,
+        url: str,
+        topics: Iterable[str] | None = None,
+        batch_records: int = BATCH_RECORDS,
+        client: str | None = None,
+    ) -> None:
+        check_batch_records(batch_records)
+        self._cluster = Cluster.at(url)
         self._batch_records = batch_records
-        with reaching(url), self._connect() as consumer:
-            there = consumer.topics()
-            wanted = there if topics is None else set(topics)
-            if missing := wanted - there:
+        self._client = chosen_client(client)
+        with self._connect() as connection:
+            there = connection.partitions()
+            wanted = sorted(there if topics is None else set(topics))
+            if missing := set(wanted) - there.keys():
                 raise NotFound(f"{url} has no topic {_names(missing)}; it has: {_names(there) or 'none'}.")
-            partitions = [TopicPartition(topic, p) for topic in wanted for p in consumer.partitions_for_topic(topic)]
-            self._beginnings = _by_topic(wanted, consumer.beginning_offsets(partitions, timeout_ms=ANSWER_MS))
-            self._ends = _by_topic(wanted, consumer.end_offsets(partitions, timeout_ms=ANSWER_MS))
+            partitions = [(topic, partition) for topic in wanted for partition in there[topic]]
+            self._beginnings = _by_topic(wanted, connection.beginnings(partitions))
+            self._ends = _by_topic(wanted, connection.ends(partitions))
 
     @property
     def name(self) -> str:
-        return self._url
+        return self._cluster.url
 
     def topics(self) -> list[str]:
         """The topics it holds, sorted."""
@@ -70,120 +77,75 @@ class KafkaSource:
         """Partition -> one past the last committed offset, as of opening."""
         return dict(self._opened(topic, self._ends))
 
-    def read(self, starts: Mapping[str, Offsets]) -> Iterator[RecordBatch]:
+    def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
+        """Partition -> the first offset whose timestamp is at or after `moment`; the end where there is none."""
+        ends = self.end_offsets(topic)
+        milliseconds = max(0, math.ceil(moment.timestamp() * 1000))
+        with self._connect() as connection:
+            found = connection.offsets_at([(topic, partition) for partition in ends], milliseconds)
+        at = {partition: found[topic, partition] for partition in ends}
+        return {p: end if (offset := at[p]) is None else min(offset, end) for p, end in ends.items()}
+
+    def read(self, starts: Mapping[str, Offsets], ends: Mapping[str, Offsets] | None = None) -> Iterator[RecordBatch]:
         """Yield the records of the topics in `starts` from the given offsets to the ends, one topic after the other.
 
         A partition that is not named, or whose start is 0, is read from the first record that the cluster still has.
 
         Raises:
             NotFound: the source was not opened for a topic.
-            Conflict: records between a start and the first one still there were deleted, or a start lies beyond the
-                end: the topic is not the one that the starts come from.
+            OffsetsGone: records between a start and the first one still there were deleted.
+            Conflict: a start lies beyond the end: the topic is not the one that the starts come from.
             Unavailable: the brokers stopped answering for STALL_SECONDS.
         """
-        ends = {topic: self.end_offsets(topic) for topic in starts}
-        with reaching(self._url), self._connect() as consumer:
+        fixed = {topic: self.end_offsets(topic) for topic in starts}
+        with self._connect() as connection:
             for topic, offsets in starts.items():
-                yield from self._read_topic(consumer, topic, offsets, ends[topic])
+                partitions = [(topic, partition) for partition in fixed[topic]]
+                beginnings = {p: offset for (_, p), offset in connection.beginnings(partitions).items()}
+                limits = None if ends is None else ends.get(topic)
+                ranges = ranges_to_read(self.name, topic, offsets, limits, beginnings, fixed[topic])
+                yield from self._read_topic(connection, topic, ranges)
 
     def _opened(self, topic: str, offsets: Mapping[str, Offsets]) -> Offsets:
         if topic not in offsets:
-            raise NotFound(f"{self._url} was not opened for topic {topic!r}; it was for: {_names(offsets)}.")
+            raise NotFound(f"{self.name} was not opened for topic {topic!r}; it was for: {_names(offsets)}.")
         return offsets[topic]
 
-    def _connect(self) -> KafkaConsumer:
-        return KafkaConsumer(
-            **client_options(self._url),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            allow_auto_create_topics=False,
-            max_partition_fetch_bytes=FETCH_BYTES,
-        )
+    def _connect(self) -> "closing[Client]":
+        return closing(connect(self._cluster, self._client))
 
-    def _read_topic(self, consumer: KafkaConsumer, topic: str, starts: Offsets, ends: Offsets) -> Iterator[RecordBatch]:
-        partitions = [TopicPartition(topic, partition) for partition in ends]
-        beginnings = consumer.beginning_offsets(partitions, timeout_ms=ANSWER_MS)
-        first = self._first_offsets(topic, starts, {tp.partition: offset for tp, offset in beginnings.items()}, ends)
-        positions = {TopicPartition(topic, p): offset for p, offset in first.items() if offset < ends[p]}
-        consumer.assign(list(positions))
-        for tp, offset in positions.items():
-            consumer.seek(tp, offset)
-
-        frames: list[pl.DataFrame] = []
-        room = self._batch_records
+    def _read_topic(self, connection: Client, topic: str, ranges: Mapping[int, Range]) -> Iterator[RecordBatch]:
+        if not ranges:
+            return
+        positions = {(topic, p): start for p, (start, _) in ranges.items()}
+        ends = {(topic, p): end for p, (_, end) in ranges.items()}
+        end = pl.col("partition").replace_strict({p: e for p, (_, e) in ranges.items()}, return_dtype=pl.Int64)
+        connection.take(positions)
+        batching = Batching(topic, self._batch_records)
         heard = time.monotonic()
         while positions:
-            for tp, records in self._poll(consumer, room).items():
-                frame = _frame(records).filter(pl.col("offset") < ends[tp.partition])
-                if frame.height:
-                    frames.append(frame)
-                    room -= frame.height
-            # The last offset may be a transaction's marker or compacted away: the position passes it, unseen.
-            for tp, before in list(positions.items()):
-                position = consumer.position(tp, timeout_ms=POLL_MS)
-                if position != before:
+            try:
+                fetched = connection.fetch(batching.room, FETCH_SECONDS)
+            except OutOfRange as reason:
+                raise gone(connection, self.name, reason) from reason
+            for _, frame in fetched.frames:
+                for batch in batching.add(frame.filter(pl.col("offset") < end)):
+                    yield batch
                     heard = time.monotonic()
-                positions[tp] = position
-                if position >= ends[tp.partition]:
-                    consumer.pause(tp)
-                    del positions[tp]
-            if frames and (room <= 0 or not positions):
-                yield RecordBatch(topic, pl.concat(frames))
-                frames, room = [], self._batch_records
-                heard = time.monotonic()
+            for partition in positions.keys() & fetched.positions.keys():
+                if fetched.positions[partition] != positions[partition]:
+                    heard = time.monotonic()
+                positions[partition] = fetched.positions[partition]
+                if positions[partition] >= ends[partition]:
+                    connection.release(partition)
+                    del positions[partition]
             if positions and time.monotonic() - heard > STALL_SECONDS:
-                where = ", ".join(f"{tp.topic}-{tp.partition} at {offset}" for tp, offset in positions.items())
-                raise Unavailable(f"{self._url} has sent nothing for {STALL_SECONDS} s, waiting for {where}.")
-
-    def _poll(self, consumer: KafkaConsumer, room: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-        try:
-            polled: dict[TopicPartition, list[ConsumerRecord]] = consumer.poll(POLL_MS, max_records=room)
-        except (OffsetOutOfRangeError, LogTruncationError) as error:
-            raise Conflict(f"{self._url}: records were deleted while they were being read ({error}).") from error
-        return polled
-
-    def _first_offsets(self, topic: str, starts: Offsets, beginnings: Offsets, ends: Offsets) -> dict[int, int]:
-        for partition, start in starts.items():
-            beginning, end = beginnings.get(partition, 0), ends.get(partition, 0)
-            if start > end:
-                raise Conflict(
-                    f"{self._url}: asked to read {topic}-{partition} from offset {start}, but it ends at {end}: this "
-                    "is not the topic that was read before, or it was made anew."
-                )
-            if 0 < start < beginning:
-                raise Conflict(
-                    f"{self._url}: asked to read {topic}-{partition} from offset {start}, but its first record is at "
-                    f"{beginning}: the {beginning - start} offsets between were deleted (retention) before they were "
-                    "read. Read them from an archive first, or start a new lake."
-                )
-        return {partition: max(starts.get(partition, 0), beginnings[partition]) for partition in ends}
+                where = ", ".join(f"{name}-{p} at {offset}" for (name, p), offset in positions.items())
+                raise Unavailable(f"{self.name} has sent nothing for {STALL_SECONDS} s, waiting for {where}.")
+        yield from batching.rest()
 
 
-def _frame(records: list[ConsumerRecord]) -> pl.DataFrame:
-    """The records of one partition as columns of RECORD_SCHEMA."""
-    headers = [record.headers for record in records]
-    if any(headers):
-        header_column = pl.Series(pl.from_arrow(pa.array([pairs or None for pairs in headers], _ARROW_HEADERS)))
-    else:
-        header_column = pl.Series([None], dtype=HEADERS).new_from_index(0, len(records))
-    milliseconds = pl.Series([record.timestamp for record in records], dtype=pl.Int64)
-    return pl.DataFrame(
-        {
-            "topic": pl.repeat(records[0].topic, len(records), eager=True),
-            "partition": pl.repeat(records[0].partition, len(records), dtype=pl.Int32, eager=True),
-            "offset": pl.Series([record.offset for record in records], dtype=pl.Int64),
-            "timestamp": (milliseconds.set(milliseconds < 0, None) * 1000).cast(TIMESTAMP),
-            "key": pl.Series([record.key for record in records], dtype=pl.Binary),
-            "value": pl.Series([record.value for record in records], dtype=pl.Binary),
-            "headers": header_column,
-        },
-        schema=RECORD_SCHEMA,
-    )
-
-
-def _by_topic(topics: Iterable[str], offsets: Mapping[TopicPartition, int]) -> dict[str, dict[int, int]]:
+def _by_topic(topics: Iterable[str], offsets: Mapping[Partition, int]) -> dict[str, dict[int, int]]:
     grouped: dict[str, dict[int, int]] = {topic: {} for topic in sorted(topics)}
     for (topic, partition), offset in sorted(offsets.items()):
         grouped[topic][partition] = offset

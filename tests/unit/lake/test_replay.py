@@ -230,6 +230,7 @@ def test_the_report_accounts_for_every_record(lake: Lake) -> None:
         "records": 20,
         "events": 12,
         "duplicates": 3,
+        "changes": 0,
         "dead_letters": 4,
         "tombstones": 1,
         "caught_up": 0,

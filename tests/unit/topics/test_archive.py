@@ -42,8 +42,10 @@ def batch(topic: str, rows: list[tuple[int, int, bytes | None]]) -> RecordBatch:
     )
 
 
-def read(source: ArchiveSource, topic: str, starts: dict[int, int] | None = None) -> pl.DataFrame:
-    frames = [got.frame for got in source.read({topic: starts or {}})]
+def read(
+    source: ArchiveSource, topic: str, starts: dict[int, int] | None = None, ends: dict[int, int] | None = None
+) -> pl.DataFrame:
+    frames = [got.frame for got in source.read({topic: starts or {}}, None if ends is None else {topic: ends})]
     return pl.concat(frames) if frames else pl.DataFrame(schema=RECORD_SCHEMA)
 
 
@@ -69,8 +71,63 @@ def test_what_was_written_is_read_back_byte_for_byte_from_any_offset(
     assert source.end_offsets("t") == ends
     assert read(source, "t").equals(expected)
     starts = {p: data.draw(st.integers(0, end)) for p, end in ends.items()}
+    limits = {p: data.draw(st.integers(0, end + 2)) for p, end in ends.items()}
     kept = [row for row in rows if row[1] >= starts[row[0]]]
     assert read(source, "t", starts).equals(batch("t", kept).frame)
+    kept = [row for row in kept if row[1] < limits[row[0]]]
+    assert read(source, "t", starts, limits).equals(batch("t", kept).frame)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    minutes=st.lists(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=6), min_size=1, max_size=3
+    ),
+    asked=st.integers(-1, 10),
+)
+def test_offsets_at_a_moment_are_the_first_not_before_it(
+    minutes: list[list[tuple[int, int]]], asked: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Of each partition the first record in the log's order, though times need not rise along it."""
+    folder = tmp_path_factory.mktemp("archive") / "t"
+    folder.mkdir()
+    expected: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for number, rows in enumerate(minutes):
+        offsets = []
+        for partition, minute in rows:
+            offsets.append(ends.get(partition, 0))
+            ends[partition] = offsets[-1] + 1
+            if minute >= asked:
+                expected.setdefault(partition, offsets[-1])
+        times = [NOON + timedelta(minutes=minute) for _, minute in rows]
+        frame = pl.DataFrame({"partition": [p for p, _ in rows], "offset": offsets, "value": b"", "timestamp": times})
+        frame.write_parquet(folder / f"{number}.parquet", row_group_size=2, statistics=number != 1)
+    source = ArchiveSource(folder.parent)
+    assert source.offsets_at("t", NOON + timedelta(minutes=asked)) == ends | expected
+
+
+def test_records_without_a_time_cannot_be_chosen_by_time(tmp_path: Path) -> None:
+    for name in ("absent", "null"):
+        (tmp_path / name).mkdir()
+        frame = pl.DataFrame({"partition": [0], "offset": [0], "value": [b""]})
+        if name == "null":
+            frame = frame.with_columns(timestamp=pl.lit(None, pl.Datetime("us", "UTC")))
+        frame.write_parquet(tmp_path / name / "x.parquet")
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines" / "x.ndjson").write_bytes(b"{}\n")
+    for name in ("absent", "null", "lines"):
+        with pytest.raises(BadInput, match="Choose them by offset"):
+            ArchiveSource(tmp_path).offsets_at(name, NOON)
+
+
+def test_large_values_make_small_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_archive(tmp_path, [batch("t", [(0, offset, bytes(offset)) for offset in range(400)])])
+    monkeypatch.setattr("neonblue_lab.topics.batching.BATCH_BYTES", 1_000)
+    monkeypatch.setattr("neonblue_lab.topics.parquet_topic.BATCH_BYTES", 1_000)
+    frames = [got.frame for got in ArchiveSource(tmp_path).read({"t": {}})]
+    assert pl.concat(frames)["offset"].to_list() == list(range(400))
+    assert max(frame["value"].bin.size().sum() for frame in frames) <= 1_000
 
 
 def test_the_same_batches_give_the_same_bytes(tmp_path: Path) -> None:
@@ -144,6 +201,8 @@ def test_ndjson_lines_are_values_and_line_numbers_are_offsets(tmp_path: Path, en
         got = read(source, "clicks", {0: start})
         assert got["value"].to_list() == lines[start:]
         assert got["offset"].to_list() == list(range(start, len(lines)))
+        for end in range(len(lines) + 1):
+            assert read(source, "clicks", {0: start}, {0: end})["value"].to_list() == lines[start:end]
     nulls = read(source, "clicks").select("timestamp", "key", "headers").null_count().row(0)
     assert nulls == (len(lines),) * 3
 

@@ -1,0 +1,63 @@
+"""What is known of experiments: the programme's scorecard, one readout, search by meaning, forecasts."""
+
+from typing import Annotated
+
+import typer
+
+from neonblue_lab.cli.options import Alpha, Home, Json, open_lab
+from neonblue_lab.cli.output import answer, print_json, table
+
+
+def scorecard(
+    metric: Annotated[list[str] | None, typer.Option(help="Restrict to this metric; may be repeated.")] = None,
+    alpha: Alpha = 0.05,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """The whole programme: every variant against its control, and the checks of every experiment."""
+    card = open_lab(home).experiments.scorecard(metrics=metric, alpha=alpha)
+    if as_json:
+        print_json(card.to_dict())
+    else:
+        print(card)
+
+
+def analyze(
+    experiment: Annotated[str, typer.Argument(help="Experiment id.")],
+    alpha: Alpha = 0.05,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """One experiment: a verdict, its reasons and the numbers."""
+    readout = open_lab(home).experiments.analyze(experiment, alpha=alpha)
+    answer(readout.model_dump(mode="json"), as_json, str(readout))
+
+
+def search(
+    text: Annotated[str, typer.Argument(help="What to look for, in words.")],
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Number of results.")] = 10,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Experiments whose texts mean something near."""
+    hits = open_lab(home).knowledge.index.search(text, limit=limit)
+    results = [
+        {"experiment_id": h.experiment_id, "score": h.score, "document": h.document, "metadata": dict(h.metadata)}
+        for h in hits
+    ]
+    lines = [f"{h.score:.3f}  {h.experiment_id}  {' / '.join(h.document.splitlines())[:110]}" for h in hits]
+    answer({"results": results}, as_json, "\n".join(lines) or "Nothing found.")
+
+
+def forecast(
+    experiment: Annotated[str, typer.Argument(help="Experiment id, or `programme` for the whole of it.")] = "programme",
+    metric: Annotated[str | None, typer.Option(help="Metric; the model's first unless given.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How far ahead.")] = 14,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast a metric's series with intervals."""
+    found = open_lab(home).models.forecast(experiment, metric, days_ahead=days)
+    rows = [[f"{r.timestamp:%Y-%m-%d}", f"{r.mean:,.4g}", f"{r.low:,.4g}", f"{r.high:,.4g}"] for r in found.rows]
+    text = table(["day", found.metric, "low", "high"], rows) + (f"\n{found.note}" if found.note else "")
+    answer(found.model_dump(mode="json"), as_json, text)

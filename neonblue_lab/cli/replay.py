@@ -1,0 +1,204 @@
+"""Topics to lake: a bounded replay, what it would read, or a follower."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from neonblue_lab.cli.moments import moment
+from neonblue_lab.cli.options import Home, Json, open_lab
+from neonblue_lab.cli.output import DONE, FAILED, NOTHING_TO_DO, answer
+from neonblue_lab.errors import BadInput
+
+if TYPE_CHECKING:
+    from neonblue_lab.lab import Lab
+    from neonblue_lab.topics.selection import Selection
+
+LINGER_SECONDS = 1.0
+
+
+def replay(
+    topics: Annotated[list[str] | None, typer.Argument(help="Topics; all that the source has unless named.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="An archive folder, kafka://host:port, or - for lines of JSON on stdin (one topic, until the input "
+            "ends). Default: topics/ of the data folder.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="From a moment on: 2026-01-05, 2026-01-05T10:00 (UTC without a zone), or ago: 15m, 2h, 7d."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Up to a moment, and without it; written as --since.")] = None,
+    offsets: Annotated[
+        list[str] | None,
+        typer.Option(help="topic:partition:from-to, stopping before `to`; repeatable. No other partition is read."),
+    ] = None,
+    max_records: Annotated[int | None, typer.Option(min=1, help="At most so many records of each topic.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be read.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what arrives, until Ctrl-C or SIGTERM.")] = False,
+    group: Annotated[
+        str | None, typer.Option(help="With --follow: share the partitions with all followers of this name.")
+    ] = None,
+    linger: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help=f"With --follow: seconds until a batch that is not full is stored; {LINGER_SECONDS:g}."
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="With --follow: Prometheus metrics on this port of 127.0.0.1; 0: any."),
+    ] = None,
+    client: Annotated[
+        Literal["kafka-python", "confluent"] | None,
+        typer.Option(help="Kafka client; $NEONBLUE_KAFKA_CLIENT, else kafka-python."),
+    ] = None,
+    accept_gap: Annotated[
+        bool,
+        typer.Option("--accept-gap", help="Go on where records were deleted unread; `neonblue lake gaps` lists them."),
+    ] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="Deliver to the sinks as well, while it runs.")] = False,
+    log_format: Annotated[
+        Literal["text", "json"], typer.Option(help="json: on stderr, one JSON object a line and nothing else.")
+    ] = "text",
+    home: Home = None,
+    as_json: Json = False,
+) -> int:
+    """Bring the lake up to the end of a source's topics, exactly once. Run again, it adds only what is new."""
+    lab = open_lab(home)
+    now = datetime.now(UTC)
+    asked = Asked(
+        location=source or str(lab.settings.topics),
+        topics=tuple(topics or ()),
+        since=moment("--since", since, now) if since else None,
+        until=moment("--until", until, now) if until else None,
+        offsets=tuple(offsets or ()),
+        max_records=max_records,
+        dry_run=dry_run,
+        follow=follow,
+        group=group,
+        linger=linger,
+        metrics_port=metrics_port,
+        client=client,
+        accept_gap=accept_gap,
+        sync=sync,
+        log_format=log_format,
+    )
+    asked.check()
+    if asked.dry_run:
+        return _dry_run(lab, asked, as_json)
+    from neonblue_lab.cli.replaying import run_bounded, run_live
+
+    report, delivered = run_live(lab, asked) if asked.live else run_bounded(lab, asked)
+    document = report.to_dict() | ({} if delivered is None else {"sync": delivered.to_dict()})
+    answer(document, as_json, "\n".join(str(part) for part in (report, delivered) if part is not None))
+    if asked.follow:
+        return DONE
+    if delivered is not None and not delivered.ok:
+        return FAILED
+    return NOTHING_TO_DO if report.nothing_to_do else DONE
+
+
+def _dry_run(lab: "Lab", asked: "Asked", as_json: bool) -> int:
+    plan = lab.plan(
+        asked.location,
+        asked.topics or None,
+        selection=asked.selection,
+        accept_gap=asked.accept_gap,
+        client=asked.client,
+    )
+    answer(plan.to_dict(), as_json, str(plan))
+    return NOTHING_TO_DO if plan.nothing_to_do else DONE
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a replay was asked to do: the options, read."""
+
+    location: str
+    topics: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    offsets: tuple[str, ...] = ()
+    max_records: int | None = None
+    dry_run: bool = False
+    follow: bool = False
+    group: str | None = None
+    linger: float | None = None
+    metrics_port: int | None = None
+    client: str | None = None
+    accept_gap: bool = False
+    sync: bool = False
+    log_format: Literal["text", "json"] = "text"
+
+    @property
+    def live(self) -> bool:
+        """Whether the source is read as records arrive; its end is not known beforehand."""
+        return self.follow or self._from_stdin
+
+    @property
+    def selection(self) -> "Selection | None":
+        """What to read of the source; None for everything that is new."""
+        from neonblue_lab.topics.selection import Selection, parse_offsets
+
+        if not self._bounds:
+            return None
+        return Selection(self.since, self.until, parse_offsets(self.offsets), self.max_records)
+
+    @property
+    def _bounds(self) -> list[str]:
+        bounds = {
+            "--since": self.since,
+            "--until": self.until,
+            "--offsets": self.offsets or None,
+            "--max-records": self.max_records,
+        }
+        return [option for option, value in bounds.items() if value is not None]
+
+    def check(self) -> None:
+        """Raise BadInput for options that make no sense together."""
+        dry_run = ["--dry-run"] if self.dry_run else []
+        if self.follow:
+            _refuse(
+                [*self._bounds, *dry_run], "does not go with --follow, which goes on where the lake is, without end"
+            )
+        elif self._from_stdin:
+            _refuse([*self._bounds, *dry_run], "does not go with --from -: what comes on stdin can be read only once")
+        if not self.follow:
+            _refuse(
+                [option for option, value in self._following.items() if value is not None], "only goes with --follow"
+            )
+        if self._from_stdin and len(self.topics) != 1:
+            raise BadInput(
+                "--from - reads the records of one topic: name it, as in `neonblue replay user_events --from -`."
+            )
+        if not self._from_kafka:
+            kafka_only = {"--group": self.group, "--client": self.client}
+            _refuse([option for option, value in kafka_only.items() if value], "only goes with --from kafka://...")
+        if self.dry_run and self.sync:
+            _refuse(["--sync"], "does not go with --dry-run, which delivers nothing")
+
+    @property
+    def _from_stdin(self) -> bool:
+        from neonblue_lab.topics.sources import STDIN
+
+        return self.location == STDIN
+
+    @property
+    def _from_kafka(self) -> bool:
+        from neonblue_lab.topics.sources import KAFKA_SCHEME
+
+        return self.location.startswith(KAFKA_SCHEME)
+
+    @property
+    def _following(self) -> dict[str, object]:
+        return {"--group": self.group, "--linger": self.linger, "--metrics-port": self.metrics_port}
+
+
+def _refuse(options: list[str], why: str) -> None:
+    if options:
+        raise BadInput(f"{options[0]} {why}.")
