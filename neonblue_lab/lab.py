@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from threading import RLock
+from threading import Event, RLock
 from typing import TYPE_CHECKING, Any
 
 from neonblue_lab.errors import Conflict, NotFound
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from neonblue_lab.artifacts import Artifact, ArtifactStore
     from neonblue_lab.insights.experiments import Experiments
     from neonblue_lab.knowledge.knowledge import Knowledge
-    from neonblue_lab.lake.ingest import ReplayReport, TopicProgress
+    from neonblue_lab.lake.ingest import Bounds
     from neonblue_lab.lake.lake import Lake
+    from neonblue_lab.lake.letters import RevivalReport
+    from neonblue_lab.lake.plan import ReplayPlan
+    from neonblue_lab.lake.report import Progress, ReplayReport
     from neonblue_lab.metrics.definitions import Metric
     from neonblue_lab.models.models import Models
     from neonblue_lab.sinks.delivery import Deliverer
     from neonblue_lab.sinks.outlet import Observer
     from neonblue_lab.sinks.report import SyncReport
+    from neonblue_lab.topics.selection import Selection
     from neonblue_lab.warehouse.warehouse import Warehouse
 
 
@@ -123,7 +127,10 @@ class Lab:
         source: str = "",
         topics: Sequence[str] | None = None,
         *,
-        on_progress: "Callable[[str, TopicProgress], None] | None" = None,
+        selection: "Selection | None" = None,
+        accept_gap: bool = False,
+        client: str | None = None,
+        on_progress: "Progress | None" = None,
     ) -> "ReplayReport":
         """Bring the lake up to the ends of a source's topics, exactly once, and pin the newest data.
 
@@ -131,14 +138,19 @@ class Lab:
             source: an archive folder, or kafka://host:port. Empty: the archive in `topics/` of the data folder; where
                 there is none, nothing is replayed.
             topics: which; all of the source's unless given.
-            on_progress: see `lake.ingest.replay`.
+            selection: which of their records; all that are new unless given.
+            accept_gap: pass over records that are gone from the source, or not selected, and write the gap down.
+            client: kafka-python or confluent; NEONBLUE_KAFKA_CLIENT or kafka-python unless given.
+            on_progress: see `lake.report.Progress`.
 
         Raises:
             BadInput, NotFound, Unavailable: the source cannot be read as asked.
             NotFound: no source is given, there is no archive, and the lake is empty.
-            Conflict: the source is another log than the one that the lake was filled from.
+            Conflict: the source is another log than the one that the lake was filled from, or has lost records that the lake
+                lacks.
         """
-        from neonblue_lab.lake.ingest import ReplayReport, replay
+        from neonblue_lab.lake.ingest import replay
+        from neonblue_lab.lake.report import ReplayReport
         from neonblue_lab.topics.sources import open_source
 
         if not source and not self.settings.topics.is_dir():
@@ -148,8 +160,76 @@ class Lab:
                     f"{self.settings.topics}. `neonblue replay --from ... --home {self.settings.home}` fills the lake."
                 )
             return ReplayReport()
-        source = source or str(self.settings.topics)
-        report = replay(self.lake, open_source(source, topics=topics), topics, on_progress=on_progress)
+        opened = open_source(source or str(self.settings.topics), topics=topics, client=client)
+        bounds = _bounds(selection)
+        report = replay(self.lake, opened, topics, bounds=bounds, accept_gap=accept_gap, on_progress=on_progress)
+        self.refresh()
+        return report
+
+    def plan(
+        self,
+        source: str = "",
+        topics: Sequence[str] | None = None,
+        *,
+        selection: "Selection | None" = None,
+        accept_gap: bool = False,
+        client: str | None = None,
+    ) -> "ReplayPlan":
+        """What `replay` with the same arguments would read. Writes nothing.
+
+        Raises:
+            BadInput, NotFound, Unavailable, Conflict: as of `replay`.
+        """
+        from neonblue_lab.lake.ingest import plan
+        from neonblue_lab.topics.sources import open_source
+
+        opened = open_source(source or str(self.settings.topics), topics=topics, client=client)
+        return plan(self.lake, opened, topics, bounds=_bounds(selection), accept_gap=accept_gap)
+
+    def follow(
+        self,
+        source: str,
+        topics: Sequence[str] | None = None,
+        *,
+        stop: Event,
+        linger: float = 1.0,
+        group: str | None = None,
+        client: str | None = None,
+        accept_gap: bool = False,
+        on_progress: "Progress | None" = None,
+        between: Callable[[], None] | None = None,
+    ) -> "ReplayReport":
+        """Take records into the lake as they arrive, each exactly once, until `stop` is set or the input ends.
+
+        Args:
+            source: an archive folder that gets new files, kafka://host:port, or `-`: lines of standard input.
+            topics: which; all that the source has now unless given.
+            stop: set it to leave: the batch at hand is finished first.
+            linger: seconds until a batch that is not full is stored.
+            group: share the partitions with all followers of this name.
+            accept_gap, client, on_progress: as of `replay`.
+            between: called after each batch, and every `linger` seconds without one.
+
+        Raises:
+            BadInput, NotFound, Unavailable, Conflict: as of `replay`.
+        """
+        from neonblue_lab.lake.ingest import follow
+        from neonblue_lab.topics.sources import STDIN, open_live, open_source
+
+        log = None if source == STDIN else open_source(source, topics=topics, client=client)
+        names = list(topics or (log.topics() if log else ()))
+        report = follow(
+            self.lake,
+            open_live(source, topics=names, client=client, group=group),
+            names,
+            stop=stop,
+            linger=linger,
+            log=log,
+            shared=group is not None,
+            accept_gap=accept_gap,
+            on_progress=on_progress,
+            between=between,
+        )
         self.refresh()
         return report
 
@@ -207,19 +287,43 @@ class Lab:
         newest = Lab(self.settings)  # whatever version this lab is pinned to
         return self.knowledge.publish(newest.experiments.documents(), data_versions=newest.warehouse.versions)
 
-    def dead_letters(self, *, topic: str | None = None, limit: int | None = None) -> "pl.DataFrame":
-        """Records that are no events, with the reason, the latest first.
+    def dead_letters(
+        self, *, topic: str | None = None, reason: str | None = None, limit: int | None = None
+    ) -> "pl.DataFrame":
+        """Records that are no events, with the reason, the latest first. Those that became events after a fix are left out.
+
+        Args:
+            topic: only of this topic.
+            reason: only those whose error contains this text.
+            limit: at most so many.
 
         Raises:
             NotFound: the lake has no such topic.
         """
+        self._check_topic(topic)
+        return self.warehouse.sql(
+            """SELECT * FROM dead_letters WHERE ($1 IS NULL OR topic = $1) AND ($2 IS NULL OR contains(error, $2))
+               ORDER BY failed_at DESC, topic, partition, "offset" LIMIT $3""",
+            [topic, reason, limit],
+        )
+
+    def replay_dead_letters(self, *, topic: str | None = None, reason: str | None = None) -> "RevivalReport":
+        """Read dead letters again, from their stored bytes: those that are events now become so, exactly once.
+
+        Raises:
+            NotFound: the lake has no such topic.
+            Conflict: another process is at the same at this moment.
+        """
+        from neonblue_lab.lake.letters import replay_dead_letters
+
+        self._check_topic(topic)
+        report = replay_dead_letters(self.lake, topic=topic, reason=reason)
+        self.refresh()
+        return report
+
+    def _check_topic(self, topic: str | None) -> None:
         if topic is not None and topic not in self.lake.topics():
             raise NotFound(f"The lake has no topic {topic}; it has {', '.join(self.lake.topics()) or 'none'}.")
-        return self.warehouse.sql(
-            """SELECT * FROM dead_letters WHERE $1 IS NULL OR topic = $1
-               ORDER BY failed_at DESC, topic, partition, "offset" LIMIT $2""",
-            [topic, limit],
-        )
 
     def record(self, **values: Any) -> None:
         """Record what a notebook learned: shown under the cell, and kept in the run's `run.json` when a pipeline runs it.
@@ -235,3 +339,14 @@ class Lab:
         document = orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
         text = "\n".join(f"{name}: {json.dumps(value)}" for name, value in document.items())
         publish_display_data({RECORD_MIME: document, "text/plain": text})
+
+
+def _bounds(selection: "Selection | None") -> "Bounds | None":
+    """What a selection asks for of each topic, beyond what the lake holds."""
+    if selection is None:
+        return None
+    from neonblue_lab.topics.selection import resolve
+
+    return lambda source, topic, held: resolve(
+        source, topic, selection, {partition: offset for partition, offset in held.items() if offset is not None}
+    )

@@ -20,8 +20,10 @@ from neonblue_lab.cli.small_files import mergeable_files
 from neonblue_lab.cli.wording import counted, lasting, size
 from neonblue_lab.errors import NeonBlueError
 from neonblue_lab.events.classification import CHROMADB
+from neonblue_lab.lake.ingest import plan
 from neonblue_lab.lake.tables import raw_table
 from neonblue_lab.pipelines.runs import RunResult, load_runs
+from neonblue_lab.topics.sources import open_source
 
 if TYPE_CHECKING:
     from neonblue_lab.artifacts import ArtifactStore
@@ -208,8 +210,8 @@ def dead_letters(lab: "Lab") -> Iterator[Finding]:
 
 def source(lab: "Lab", location: str) -> Iterator[Finding]:
     """Whether a source of records answers, is the one that the lake was filled from, and how far the lake is behind."""
-    plan = lab.plan(location)
-    behind = sum(part.lag for part in plan.partitions)
+    planned = plan(lab.lake, open_source(location))
+    behind = sum(part.lag for part in planned.partitions)
     message = f"{location} answers; the lake lacks {counted(behind, 'record')} of it."
     yield Finding("source", "ok", message, "`neonblue replay` brings it up to date." if behind else None)
 

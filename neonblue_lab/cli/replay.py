@@ -12,7 +12,6 @@ from neonblue_lab.cli.output import DONE, FAILED, NOTHING_TO_DO, answer
 from neonblue_lab.errors import BadInput
 
 if TYPE_CHECKING:
-    from neonblue_lab.lab import Lab
     from neonblue_lab.topics.selection import Selection
 
 LINGER_SECONDS = 1.0
@@ -89,10 +88,13 @@ def replay(
         log_format=log_format,
     )
     asked.check()
-    if asked.dry_run:
-        return _dry_run(lab, asked, as_json)
+    from neonblue_lab.cli.replaying import dry_run as run_dry
     from neonblue_lab.cli.replaying import run_bounded, run_live
 
+    if asked.dry_run:
+        plan = run_dry(lab, asked)
+        answer(plan.to_dict(), as_json, str(plan))
+        return NOTHING_TO_DO if plan.nothing_to_do else DONE
     report, delivered = run_live(lab, asked) if asked.live else run_bounded(lab, asked)
     document = report.to_dict() | ({} if delivered is None else {"sync": delivered.to_dict()})
     answer(document, as_json, "\n".join(str(part) for part in (report, delivered) if part is not None))
@@ -101,18 +103,6 @@ def replay(
     if delivered is not None and not delivered.ok:
         return FAILED
     return NOTHING_TO_DO if report.nothing_to_do else DONE
-
-
-def _dry_run(lab: "Lab", asked: "Asked", as_json: bool) -> int:
-    plan = lab.plan(
-        asked.location,
-        asked.topics or None,
-        selection=asked.selection,
-        accept_gap=asked.accept_gap,
-        client=asked.client,
-    )
-    answer(plan.to_dict(), as_json, str(plan))
-    return NOTHING_TO_DO if plan.nothing_to_do else DONE
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,7 @@ class Asked:
     @property
     def live(self) -> bool:
         """Whether the source is read as records arrive; its end is not known beforehand."""
-        return self.follow or self._from_stdin
+        return self.follow or self.from_stdin
 
     @property
     def selection(self) -> "Selection | None":
@@ -166,13 +156,13 @@ class Asked:
             _refuse(
                 [*self._bounds, *dry_run], "does not go with --follow, which goes on where the lake is, without end"
             )
-        elif self._from_stdin:
+        elif self.from_stdin:
             _refuse([*self._bounds, *dry_run], "does not go with --from -: what comes on stdin can be read only once")
         if not self.follow:
             _refuse(
                 [option for option, value in self._following.items() if value is not None], "only goes with --follow"
             )
-        if self._from_stdin and len(self.topics) != 1:
+        if self.from_stdin and len(self.topics) != 1:
             raise BadInput(
                 "--from - reads the records of one topic: name it, as in `neonblue replay user_events --from -`."
             )
@@ -183,7 +173,8 @@ class Asked:
             _refuse(["--sync"], "does not go with --dry-run, which delivers nothing")
 
     @property
-    def _from_stdin(self) -> bool:
+    def from_stdin(self) -> bool:
+        """Whether records come on standard input."""
         from neonblue_lab.topics.sources import STDIN
 
         return self.location == STDIN

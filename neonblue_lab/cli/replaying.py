@@ -1,6 +1,6 @@
 """Running a replay or a follower with all that watches it: bars or lines, logs, metrics, delivery to sinks, signals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,24 @@ from neonblue_lab.cli.progress import live_lines, on_terminal, show_cursor, topi
 from neonblue_lab.cli.replay import LINGER_SECONDS
 from neonblue_lab.cli.stopping import stopped_by_signals
 from neonblue_lab.cli.watch import Display, SinkReading, Watch
+from neonblue_lab.events.records import RecordSource
+from neonblue_lab.lake.ingest import follow, plan, replay
+from neonblue_lab.topics.selection import resolve
+from neonblue_lab.topics.sources import open_live, open_source
 
 if TYPE_CHECKING:
     from neonblue_lab.cli.replay import Asked
     from neonblue_lab.lab import Lab
-    from neonblue_lab.lake.ingest import ReplayReport
+    from neonblue_lab.lake.ingest import Bounds
+    from neonblue_lab.lake.plan import ReplayPlan
+    from neonblue_lab.lake.report import ReplayReport
     from neonblue_lab.sinks.report import Backlog, SyncReport
+
+
+def dry_run(lab: "Lab", asked: "Asked") -> "ReplayPlan":
+    """What `run_bounded` would read. Writes nothing."""
+    source = open_source(asked.location, topics=asked.topics or None, client=asked.client)
+    return plan(lab.lake, source, asked.topics, bounds=_bounds(asked), accept_gap=asked.accept_gap)
 
 
 def run_bounded(lab: "Lab", asked: "Asked") -> "tuple[ReplayReport, SyncReport | None]":
@@ -22,48 +34,69 @@ def run_bounded(lab: "Lab", asked: "Asked") -> "tuple[ReplayReport, SyncReport |
     with ExitStack() as stack:
         log = stack.enter_context(_log(asked))
         delivery = stack.enter_context(lab.deliverer()) if asked.sync else None
-        displays = stack.enter_context(_displays(asked, log))
-        watch = Watch(displays)
-        report = lab.replay(
-            asked.location,
-            asked.topics or None,
-            **_given(selection=asked.selection, accept_gap=asked.accept_gap or None, client=asked.client),
+        watch = Watch(stack.enter_context(_displays(asked)))
+        report = replay(
+            lab.lake,
+            open_source(asked.location, topics=asked.topics or None, client=asked.client),
+            asked.topics,
+            bounds=_bounds(asked),
+            accept_gap=asked.accept_gap,
             on_progress=watch.progressed,
         )
-        return report, delivery.run() if delivery else None
-
-
-def _given(**x):
-    return {n: v for n, v in x.items() if v is not None}
+        delivered = delivery.run() if delivery else None
+        stack.callback(_tell_end, log, report, delivered)
+    return report, delivered
 
 
 def run_live(lab: "Lab", asked: "Asked") -> "tuple[ReplayReport, SyncReport | None]":
     """Follow until a signal, or until the input ends; deliver what is due meanwhile and everything at the end, where asked."""
     with ExitStack() as stack:
         log = stack.enter_context(_log(asked))
-        delivery = stack.enter_context(lab.deliverer()) if asked.sync else None
         metrics = [] if asked.metrics_port is None else [stack.enter_context(_metrics(asked.metrics_port, log))]
+        delivery = stack.enter_context(lab.deliverer()) if asked.sync else None
         stop = stack.enter_context(stopped_by_signals(lambda: _tell_stopping(log)))
-        watch = Watch([*metrics, *stack.enter_context(_displays(asked, log))])
+        known = (
+            None if asked.from_stdin else open_source(asked.location, topics=asked.topics or None, client=asked.client)
+        )
+        topics = asked.topics or tuple(known.topics() if known else ())
+        live = open_live(asked.location, topics=topics, client=asked.client, group=asked.group)
+        watch = Watch([*metrics, *stack.enter_context(_displays(asked))])
 
         def between() -> None:
             if delivery is not None:
                 watch.delivered(sink_readings(delivery.run(flush=False), delivery.backlog()))
             watch.show()
 
-        log.tell("info", "following", f"Following {asked.location}; Ctrl-C leaves in order.", source=asked.location)
-        report = lab.follow(
-            asked.location,
-            asked.topics or None,
+        _tell_start(log, asked, topics)
+        report = follow(
+            lab.lake,
+            live,
+            topics,
             stop=stop,
             linger=asked.linger or LINGER_SECONDS,
-            group=asked.group,
-            client=asked.client,
+            log=known,
+            shared=asked.group is not None,
             accept_gap=asked.accept_gap,
             on_progress=watch.progressed,
             between=between,
         )
-        return report, delivery.run() if delivery else None
+        delivered = delivery.run() if delivery else None
+        if delivery is not None and delivered is not None:
+            watch.delivered(sink_readings(delivered, delivery.backlog()))
+            watch.show()
+        stack.callback(_tell_end, log, report, delivered)
+    return report, delivered
+
+
+def _bounds(asked: "Asked") -> "Bounds | None":
+    selection = asked.selection
+    if selection is None:
+        return None
+
+    def bounds(source: RecordSource, topic: str, held: dict[int, int | None]) -> tuple[dict[int, int], dict[int, int]]:
+        return resolve(source, topic, selection, {p: offset for p, offset in held.items() if offset is not None})
+
+    return bounds
 
 
 def sink_readings(report: "SyncReport", backlog: "list[Backlog]") -> dict[str, SinkReading]:
@@ -92,7 +125,7 @@ def _log(asked: "Asked") -> Iterator[Log]:
 
 
 @contextmanager
-def _displays(asked: "Asked", log: Log) -> Iterator[list[Display]]:
+def _displays(asked: "Asked") -> Iterator[list[Display]]:
     if asked.log_format == "json":
         lines = JsonProgress()
         yield [lines]
@@ -112,6 +145,17 @@ def _metrics(port: int, log: Log) -> Iterator[Display]:
     with metrics_server(port, metrics) as address:
         log.tell("info", "metrics", f"Metrics: {address}", address=address)
         yield metrics
+
+
+def _tell_start(log: Log, asked: "Asked", topics: Sequence[str]) -> None:
+    told = f"Following {', '.join(topics)} of {asked.location}; Ctrl-C leaves in order." if asked.follow else ""
+    log.tell("info", "following", told, source=asked.location, topics=topics)
+
+
+def _tell_end(log: Log, report: "ReplayReport", delivered: "SyncReport | None") -> None:
+    """For a machine that reads the log alone: what a person reads on stdout."""
+    synced = {} if delivered is None else {"sync": {"ok": delivered.ok, "rows": delivered.rows}}
+    log.tell("info", "finished", "", **report.to_dict(), **synced)
 
 
 def _tell_stopping(log: Log) -> None:

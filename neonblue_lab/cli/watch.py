@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from neonblue_lab.lake.ingest import TopicProgress
+    from neonblue_lab.lake.report import TopicProgress
 
 RATE_SECONDS = 10.0
 
@@ -41,7 +41,7 @@ class TopicReading:
         expected: records that it set out to store; 0 while following.
         offsets: partition -> next offset.
         lag: partition -> records of the source that the lake does not hold yet, as far as known.
-        newest: timestamp of the newest event stored.
+        newest: the latest broker timestamp among the records stored.
         rate: records a second.
     """
 
@@ -87,8 +87,6 @@ class Watch:
 
     def progressed(self, topic: str, progress: "TopicProgress") -> None:
         """A batch of `topic` is stored, or the topic begins."""
-        if not self._displays:
-            return
         self._rates.setdefault(topic, Rate(self._clock(), progress.records))
         self._topics[topic] = TopicReading(
             records=progress.records,

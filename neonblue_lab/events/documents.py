@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from html.parser import HTMLParser
+from itertools import pairwise
 
 from markdown_it import MarkdownIt
 
@@ -164,9 +165,8 @@ _MARKDOWN = MarkdownIt("commonmark").enable("table").disable("inline")
 def _markdown_blocks(text: str) -> Iterator[_Block]:
     lines = text.split("\n")
     end = 0
-    tokens = _MARKDOWN.parse(text)
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.level or token.map is None:
+    for token, following in pairwise([*_MARKDOWN.parse(text), None]):
+        if token is None or token.level or token.map is None:
             continue
         start, after = token.map
         yield _Block(
@@ -186,7 +186,8 @@ def _html_blocks(text: str) -> Iterator[_Block]:
 
 def _page(text: str) -> "_Page":
     page = _Page()
-    page.feed(text)
+    # A comment that is never closed hides the rest, as in a browser; the parser would look for each one's end anew.
+    page.feed(f"{text}<p>-->" if text.rfind("<!--") > text.rfind("-->") else text)
     page.close()
     return page
 

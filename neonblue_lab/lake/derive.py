@@ -7,7 +7,7 @@ import orjson
 import polars as pl
 
 from neonblue_lab.events.records import RecordBatch
-from neonblue_lab.events.schema import EXPOSURE, METRIC_TOTAL
+from neonblue_lab.events.schema import EXPERIMENT_LIFECYCLE, EXPOSURE, METRIC_TOTAL
 from neonblue_lab.lake.history import current, moment, text, versions
 from neonblue_lab.lake.tables import DERIVED, VARIANTS
 
@@ -84,6 +84,11 @@ def assignment_rows(events: pl.DataFrame) -> pl.DataFrame:
     keys = ["experiment_id", "user_id", "variant_id"]
     firsts = exposures.group_by(keys, maintain_order=True).agg(first_exposed_at=pl.col("timestamp").min())
     return _as_table("assignments", firsts)
+
+
+def lifecycle_rows(events: pl.DataFrame) -> pl.DataFrame:
+    """Rows for `lifecycle`: the events that define or change an experiment."""
+    return _as_table("lifecycle", events.filter(pl.col("event_type").is_in(EXPERIMENT_LIFECYCLE)))
 
 
 def metric_total_rows(events: pl.DataFrame) -> pl.DataFrame:

@@ -2,116 +2,67 @@
 
 Where a replay stands is written in the tables themselves: a commit carries, as a Delta application transaction, the next
 offset of each partition that it moves (the *mark*). Rows and marks become visible in one atomic step, so a crash at any
-instant leaves tables that say exactly what they hold. The order of a batch is fixed: raw first; then the derived tables to
-which it adds rows; `events` last. What raw holds beyond the marks of `events` is therefore all that a crash can have left
-undone, and what the other tables hold of it is told by their own marks.
+instant leaves tables that say exactly what they hold (see `topic_replay`).
 
-`experiments` is made anew out of `events`, as late events and several topics may speak of the same experiment; its mark is
-the version of `events` that it was made from.
+Three threads share the work: one reads records, one reads what they say, this one stores both.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from threading import Event
 
 import polars as pl
 
-from neonblue_lab.errors import Conflict, NotFound
-from neonblue_lab.events.changes import ChangeParser, is_change_topic
-from neonblue_lab.events.parsing import EventParser
-from neonblue_lab.events.records import RECORD_SCHEMA, Offsets, RecordBatch, RecordSource
-from neonblue_lab.events.schema import EVENT_SCHEMA, EXPERIMENT_LIFECYCLE
-from neonblue_lab.lake.derive import (
-    assignment_rows,
-    dead_letter_rows,
-    event_rows,
-    experiment_rows,
-    metric_total_rows,
-)
+from neonblue_lab.errors import Conflict
+from neonblue_lab.events.records import LiveSource, OffsetsGone, RecordBatch, RecordSource
+from neonblue_lab.lake.ahead import ahead
+from neonblue_lab.lake.experiment_fold import fold_experiments, restore_lifecycle
+from neonblue_lab.lake.gaps import Gap, write_down
+from neonblue_lab.lake.interpretation import Interpretation, Interpreter
 from neonblue_lab.lake.lake import Lake
-from neonblue_lab.lake.tables import RAW, layout, raw_table
+from neonblue_lab.lake.letters import finish_revival
+from neonblue_lab.lake.plan import ReplayPlan, check_gaps, chosen_topics, gone, held_offsets, plan_topic
+from neonblue_lab.lake.report import Progress, ReplayReport
+from neonblue_lab.lake.topic_replay import TopicReplay
 
-CATCH_UP_RECORDS = 100_000
-_BY_BATCH = ("dead_letters", "assignments", "metric_totals", "changes", "events")
+Bounds = Callable[[RecordSource, str, dict[int, int | None]], tuple[dict[int, int], dict[int, int]]]
+"""Source, topic, partition -> next offset that the lake lacks (None: it has nothing) -> first offsets to read, and those to
+stop before."""
+
+_COUNTED_AT_ONCE = 4_000_000
 
 
-@dataclass
-class TopicProgress:
-    """What a replay did to one topic.
+def plan(
+    lake: Lake,
+    source: RecordSource,
+    topics: Sequence[str] | None = None,
+    *,
+    bounds: Bounds | None = None,
+    accept_gap: bool = False,
+) -> ReplayPlan:
+    """What `replay` would read. Writes nothing.
 
-    Attributes:
-        records: records stored by this replay.
-        expected: records that it set out to store, an upper bound where offsets have gaps.
-        partitions: partition -> next offset after it.
+    Raises:
+        NotFound, BadInput, Conflict: as of `replay`.
     """
-
-    records: int = 0
-    expected: int = 0
-    partitions: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass
-class ReplayReport:
-    """What a replay did: `records + caught_up == events + duplicates + changes + dead_letters + tombstones`.
-
-    Attributes:
-        records: raw records stored.
-        valid: records that are events.
-        events: distinct event ids that are new in the lake.
-        changes: records that are changes to the experiment registry's tables.
-        dead_letters: records kept aside with a reason.
-        tombstones: records without a value.
-        caught_up: records that an earlier, interrupted replay had stored and this one derived events from.
-        topics: topic -> its progress.
-    """
-
-    records: int = 0
-    valid: int = 0
-    events: int = 0
-    changes: int = 0
-    dead_letters: int = 0
-    tombstones: int = 0
-    caught_up: int = 0
-    topics: dict[str, TopicProgress] = field(default_factory=dict)
-
-    @property
-    def duplicates(self) -> int:
-        """Valid records whose event id another record had before."""
-        return self.valid - self.events
-
-    def __str__(self) -> str:
-        """What was done, in a line or two."""
-        if self.nothing_to_do:
-            return "Nothing to do: the lake already holds everything."
-        finished = (
-            f"{self.caught_up:,} records of an interrupted replay were finished first.\n" if self.caught_up else ""
-        )
-        return (
-            f"{finished}{self.records:,} records -> {self.events:,} new events, {self.dead_letters:,} dead letters, "
-            f"{self.duplicates:,} duplicates, {self.tombstones:,} tombstones."
-        )
-
-    @property
-    def nothing_to_do(self) -> bool:
-        """Whether the lake already held everything."""
-        return self.records == 0 and self.caught_up == 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report for machines: counts, and per topic the records and the next offset of each partition."""
-        counts = ("records", "events", "duplicates", "changes", "dead_letters", "tombstones", "caught_up")
-        topics = {
-            topic: {"records": p.records, "partitions": {str(number): end for number, end in p.partitions.items()}}
-            for topic, p in self.topics.items()
-        }
-        return {name: getattr(self, name) for name in counts} | {"topics": topics}
-
-
-Progress = Callable[[str, TopicProgress], None]
+    found = []
+    for topic in chosen_topics(source, topics):
+        held = held_offsets(lake, topic, list(source.end_offsets(topic)))
+        found += plan_topic(source, topic, held, bounds(source, topic, held) if bounds else None)
+    if not accept_gap:
+        check_gaps(source.name, found)
+    return ReplayPlan(tuple(found))
 
 
 def replay(
-    lake: Lake, source: RecordSource, topics: Sequence[str] | None = None, *, on_progress: Progress | None = None
+    lake: Lake,
+    source: RecordSource,
+    topics: Sequence[str] | None = None,
+    *,
+    bounds: Bounds | None = None,
+    accept_gap: bool = False,
+    on_progress: Progress | None = None,
 ) -> ReplayReport:
     """Bring the lake up to the ends of a source's topics. Running it again adds nothing.
 
@@ -119,261 +70,177 @@ def replay(
         lake: where to; its tables are created when missing.
         source: where from; its ends were fixed when it was opened.
         topics: which, all of the source's unless named.
-        on_progress: called with the topic and its progress at the start of each topic and after each batch.
+        bounds: what to read of each topic; everything that is new unless given.
+        accept_gap: pass over records that the source no longer has, or that were not asked for, and write the gap down.
+        on_progress: called at the start of each topic and after each batch.
 
     Returns:
         What was done.
 
     Raises:
         NotFound: the source has no such topic.
-        Conflict: the source is not the log that the lake was filled from, or another replay is writing the same topic.
+        Conflict: the source is not the log that the lake was filled from; records were deleted from it before they were read
+            (and not `accept_gap`); or another replay is writing the same topic.
+        BadInput: what was asked for would leave a hole in the lake (and not `accept_gap`).
     """
-    held = source.topics()
-    wanted = list(dict.fromkeys(topics or held))
-    for topic in wanted:
-        if topic not in held:
-            raise NotFound(f"{source.name} has no topic {topic}; it has {', '.join(held) or 'none'}.")
-    lake.ensure_derived()
+    wanted = chosen_topics(source, topics)
+    _make_ready(lake)
     before = lake.open("events").version()
     report = ReplayReport()
-    parser = EventParser()
-    replays = [_TopicReplay(lake, source, topic, parser, report, on_progress) for topic in wanted]
-    for one in replays:
-        one.check_source()
-    for one in replays:
-        one.run()
-        _define_experiments(lake)
+    interpreter = Interpreter()
+    replays = {topic: TopicReplay(lake, topic, interpreter, report) for topic in wanted}
+    planned = plan(lake, source, wanted, bounds=bounds, accept_gap=accept_gap)
+    for one in replays.values():
+        one.check_same_log(source)
+    write_down(lake, planned.gaps)
+    report.skipped = sum(gap.next - gap.first for gap in planned.gaps)
+    for topic, one in replays.items():
+        parts = planned.of(topic)
+        one.take_up(part.partition for part in parts)
+        starts, ends = {p.partition: p.first for p in parts}, {p.partition: p.stop for p in parts}
+        one.progress.expected = sum(part.records for part in parts)
+        one.lags(ends)
+        _tell(on_progress, topic, one)
+        if one.progress.expected:
+            for read in _pipeline(source.read({topic: starts}, {topic: ends})):
+                if read is not None:
+                    one.take(read)
+                    one.lags(ends)
+                    _tell(on_progress, topic, one)
+        one.move({p.partition: p.stop for p in parts if p.records or p.gap})
+        fold_experiments(lake)
     if not report.nothing_to_do:
-        report.events = _distinct_events(lake) - _distinct_events(lake, before)
+        report.events = _new_events(lake, before)
     return report
 
 
-def _distinct_events(lake: Lake, version: int | None = None) -> int:
-    """Distinct event ids, counted by 64-bit hash."""
-    ids = lake.scan("events", lake.open("events", version)).select(pl.col("event_id").hash().n_unique())
-    return int(ids.collect(engine="streaming").item())
+def follow(
+    lake: Lake,
+    live: LiveSource,
+    topics: Sequence[str],
+    *,
+    stop: Event,
+    linger: float = 1.0,
+    log: RecordSource | None = None,
+    shared: bool = False,
+    accept_gap: bool = False,
+    on_progress: Progress | None = None,
+    between: Callable[[], None] | None = None,
+) -> ReplayReport:
+    """Take records into the lake as they arrive, until `stop` is set or the input ends; the batch at hand is finished first.
 
+    Args:
+        live: where from; each partition from where the lake is.
+        topics: which.
+        linger: seconds until a batch that is not full is stored.
+        log: the same records, opened with their ends, to compare what the lake holds with; None where they are read once.
+        shared: other followers of one group take partitions of the same topics: what they stored counts as stored.
+        accept_gap, on_progress: as of `replay`.
+        between: called after each batch, and every `linger` seconds without one.
 
-def _define_experiments(lake: Lake) -> None:
-    """Make `experiments` anew where `events` or `changes` has moved on since."""
+    Returns:
+        What was done; `events` counts an id once a batch.
+
+    Raises:
+        NotFound, Conflict: as of `replay`.
+    """
+    _make_ready(lake)
+    report = ReplayReport()
+    interpreter = Interpreter()
+    replays = {topic: TopicReplay(lake, topic, interpreter, report, shared=shared) for topic in topics}
+    if log is not None:
+        planned = plan(lake, log, topics, accept_gap=accept_gap)
+        for topic, one in replays.items():
+            one.check_same_log(log)
+            one.take_up(log.end_offsets(topic))
+        write_down(lake, planned.gaps)
+        report.skipped = sum(gap.next - gap.first for gap in planned.gaps)
+        for gap in planned.gaps:
+            replays[gap.topic].move({gap.partition: gap.next})
+    fold_experiments(lake)
+    for topic, one in replays.items():
+        _tell(on_progress, topic, one)
+
+    def position(topic: str, partition: int) -> int:
+        return held_offsets(lake, topic, [partition])[partition] or 0
+
     while True:
-        table, events, changes = lake.open("experiments"), lake.open("events"), lake.open("changes")
-        made_from = {"events": events.version(), "changes": changes.version()}
-        if made_from == {name: table.transaction_version(name) for name in made_from}:
-            return
-        lifecycle = lake.scan("events", events).select(*EVENT_SCHEMA)
-        rows = experiment_rows(
-            lifecycle.filter(pl.col("event_type").is_in(EXPERIMENT_LIFECYCLE)).collect(),
-            lake.scan("changes", changes).filter(pl.col("source_table").is_in(["experiments", "variants"])).collect(),
-        )
         try:
-            lake.commit(table, rows, marks=made_from, mode="overwrite")
-        except Conflict:  # another replay, of another topic, made it at the same moment
-            continue
-        return
+            for read in _pipeline(live.follow(topics, position, stop=stop, linger=linger)):
+                if read is not None:
+                    _take_live(lake, live, replays[read.batch.topic], read, on_progress)
+                if between is not None:
+                    between()
+            break
+        except OffsetsGone as lost:
+            gap = Gap(lost.topic, lost.partition, lost.first, lost.next)
+            if not accept_gap:
+                raise Conflict(gone(live.name, gap)) from lost
+            write_down(lake, [gap])
+            report.skipped += gap.next - gap.first
+            replays[gap.topic].move({gap.partition: gap.next})
+    report.events = sum(one.progress.events for one in replays.values())
+    return report
 
 
-class _Marks:
-    """One table, and the next offsets of one topic as the table's log states them."""
-
-    def __init__(self, lake: Lake, name: str, topic: str, partitions: Sequence[int]) -> None:
-        self._lake = lake
-        self._name = name
-        self._topic = topic
-        self.table = lake.ensure(name)
-        self.next = {partition: self._stated(partition) for partition in partitions}
-
-    def _stated(self, partition: int) -> int:
-        return self.table.transaction_version(f"{self._topic}/{partition}") or 0
-
-    def refresh(self) -> None:
-        """Open the table's newest version. Raises Conflict where its marks are not what this replay found or wrote."""
-        self.table.update_incremental()
-        for partition, expected in self.next.items():
-            if (stated := self._stated(partition)) != expected:
-                raise Conflict(
-                    f"{self.table.table_uri}: {self._topic}-{partition} is at offset {stated}, this replay had left it "
-                    f"at {expected}: another replay writes the same topic. Nothing was doubled; run again when it is done."
-                )
-
-    def scan(self) -> pl.LazyFrame:
-        """The table's rows, as last opened."""
-        return self._lake.scan(self._name, self.table)
-
-    def beyond(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The rows of records that lie at or beyond the marks."""
-        if frame.is_empty():
-            return frame
-        mark = pl.col("partition").replace_strict(self.next, default=0, return_dtype=pl.Int64)
-        return frame.filter(pl.col("offset") >= mark)
-
-    def commit(self, rows: pl.DataFrame, through: pl.DataFrame) -> None:
-        """Write rows and move the marks past the records of `through`, in one atomic step."""
-        self._write(rows, dict(through.group_by("partition").agg(pl.col("offset").max() + 1).iter_rows()))
-
-    def move(self, ends: Offsets) -> None:
-        """Move the marks without writing rows."""
-        self._write(pl.DataFrame(schema=layout(self._name).schema), ends)
-
-    def _write(self, rows: pl.DataFrame, ends: Offsets) -> None:
-        moved = {partition: end for partition, end in ends.items() if end > self.next[partition]}
-        marks = {f"{self._topic}/{partition}": end for partition, end in moved.items()}
-        self._lake.commit(self.table, rows, marks=marks)
-        self.next.update(moved)
+def _make_ready(lake: Lake) -> None:
+    lake.ensure_derived()
+    restore_lifecycle(lake)
+    finish_revival(lake)
 
 
-class _TopicReplay:
-    """One topic's way from a source through raw to the derived tables."""
+def _take_live(
+    lake: Lake, live: LiveSource, one: TopicReplay, read: Interpretation, on_progress: Progress | None
+) -> None:
+    one.take(read)
+    ends = live.end_offsets(read.batch.topic)
+    one.lags(ends)
+    one.progress.expected = one.progress.records + sum(one.progress.lag.values())
+    if "lifecycle" in read.rows or "changes" in read.rows:
+        fold_experiments(lake)
+    _tell(on_progress, read.batch.topic, one)
 
-    def __init__(
-        self,
-        lake: Lake,
-        source: RecordSource,
-        topic: str,
-        parser: EventParser,
-        report: ReplayReport,
-        on_progress: Progress | None,
-    ) -> None:
-        self._lake, self._source, self._topic, self._parser = lake, source, topic, parser
-        self._report, self._on_progress = report, on_progress
-        self._changes = ChangeParser()
-        self._ends = source.end_offsets(topic)
-        partitions = sorted(self._ends)
-        self._raw = _Marks(lake, raw_table(topic), topic, partitions)
-        self._derived = {name: _Marks(lake, name, topic, partitions) for name in _BY_BATCH}
-        self._progress = TopicProgress(partitions=self._raw.next)
-        report.topics[topic] = self._progress
 
-    def run(self) -> None:
-        for batch in self._left_undone():
-            self._report.caught_up += batch.frame.height
-            self._derive(batch)
-        self._progress.expected = sum(max(0, end - self._raw.next[p]) for p, end in self._ends.items())
-        self._tell()
-        for batch in self._new():
-            self._store(batch)
-            self._derive(batch)
-            self._tell()
-        self._pass_the_end()
+def _tell(on_progress: Progress | None, topic: str, one: TopicReplay) -> None:
+    if on_progress is not None:
+        on_progress(topic, one.progress)
 
-    def _tell(self) -> None:
-        if self._on_progress is not None:
-            self._on_progress(self._topic, self._progress)
 
-    def _left_undone(self) -> Iterator[RecordBatch]:
-        """What raw holds beyond the marks of `events`: left by a replay that was interrupted."""
-        for partition, end in self._raw.next.items():
-            start = self._derived["events"].next[partition]
-            if start < end:
-                records = self._raw.scan().filter(pl.col("partition") == partition, pl.col("offset") >= start)
-                offsets = records.select("offset").collect().to_series().sort()
-                for first in range(0, offsets.len(), CATCH_UP_RECORDS):
-                    part = offsets[first : first + CATCH_UP_RECORDS]
-                    frame = records.filter(pl.col("offset").is_between(part[0], part[-1])).sort("offset").collect()
-                    yield RecordBatch(self._topic, frame.select(*RECORD_SCHEMA))
+def _pipeline(batches: Iterator[RecordBatch | None]) -> Generator[Interpretation | None]:
+    """Batches and what they say; those that come next are read and interpreted meanwhile."""
 
-    def check_source(self) -> None:
-        """Raise Conflict unless the source is the log that the lake was filled from: it must reach at least as far, and the
-        last record that the lake holds of each partition is read again and compared. Writes nothing."""
-        for partition, end in self._ends.items():
-            if end < self._raw.next[partition]:
-                raise Conflict(
-                    f"{self._source.name}: {self._topic}-{partition} ends at offset {end}, but the lake holds it up to "
-                    f"{self._raw.next[partition]}: this is another log, or it was cut off. {_OTHER_LOG}"
-                )
-        beginnings = self._source.beginning_offsets(self._topic)
-        held = self._last_records()
-        left = {
-            p: offset for p, offset in held.select("partition", "offset").iter_rows() if offset >= beginnings.get(p, 0)
-        }
-        for partition, offset in left.items():
-            # The other partitions are read from their ends, that is not at all.
-            for batch in self._source.read({self._topic: self._ends | {partition: offset}}):
-                self._check_same_log(batch.frame, held)
-                break
+    def interpreted(records: Generator[RecordBatch | None]) -> Iterator[Interpretation | None]:
+        interpreter = Interpreter()
+        with closing(records):
+            for batch in records:
+                yield None if batch is None else interpreter.interpret(batch)
 
-    def _new(self) -> Iterator[RecordBatch]:
-        """Records from the marks on."""
-        for batch in self._source.read({self._topic: self._raw.next}):
-            frame = self._raw.beyond(batch.frame)
-            if not frame.is_empty():
-                yield RecordBatch(self._topic, frame)
+    with closing(ahead(interpreted(ahead(batches)))) as reading:
+        yield from reading
 
-    def _pass_the_end(self) -> None:
-        """Move the marks past what a log ends with but does not show: transaction markers, records compacted away."""
-        for marks in (self._raw, self._derived["events"]):
-            if any(end > marks.next[partition] for partition, end in self._ends.items()):
-                marks.refresh()
-                marks.move(self._ends)
 
-    def _last_records(self) -> pl.DataFrame:
-        """The record with the highest offset that the lake holds of each partition."""
-        raw = self._raw.scan()
-        last = raw.group_by("partition").agg(pl.col("offset").max()).collect()
-        if last.is_empty():
-            return pl.DataFrame(schema=RECORD_SCHEMA)
-        is_last = pl.any_horizontal(
-            (pl.col("partition") == partition) & (pl.col("offset") == offset) for partition, offset in last.iter_rows()
+def _new_events(lake: Lake, before: int) -> int:
+    """Event ids that `events` has gained since version `before`, an id counting once a day of event time.
+
+    Only days that were added to are looked at; ids are counted by 64-bit hash, in passes of bounded memory.
+    """
+    old, new = lake.open("events", before), lake.open("events")
+    known = set(old.file_uris())
+    actions = pl.DataFrame(new.get_add_actions(flatten=True))
+    added = actions.filter(~pl.Series(new.file_uris()).is_in(list(known))) if len(actions) else actions
+    if added.is_empty():
+        return 0
+    days = added["partition.event_date"].unique().to_list()
+    touched = actions.filter(pl.col("partition.event_date").is_in(days))
+    passes = math.ceil(touched["num_records"].sum() / _COUNTED_AT_ONCE)
+
+    def distinct(table: str, version: int) -> int:
+        rows = lake.scan(table, lake.open(table, version)).filter(pl.col("event_date").is_in(days))
+        ids = rows.select(id=pl.struct("event_id", "event_date").hash())
+        counts = (
+            ids.filter(pl.col("id") % passes == one).select(pl.col("id").n_unique()).collect(engine="streaming").item()
+            for one in range(passes)
         )
-        return raw.filter(is_last).select(*RECORD_SCHEMA).collect()
+        return sum(counts)
 
-    def _check_same_log(self, frame: pl.DataFrame, known: pl.DataFrame) -> None:
-        both = frame.join(known, on=["partition", "offset"], how="inner", suffix="_held")
-        times = [pl.col(name).dt.truncate("1ms") for name in ("timestamp", "timestamp_held")]  # all that Kafka keeps
-        same = [times[0].eq_missing(times[1]), *(pl.col(n).eq_missing(pl.col(f"{n}_held")) for n in ("key", "value"))]
-        for partition, offset in both.filter(~pl.all_horizontal(same)).select("partition", "offset").iter_rows():
-            raise Conflict(
-                f"{self._source.name}: {self._topic}-{partition}-{offset} is not the record that the lake holds under that "
-                f"offset: this is another log. {_OTHER_LOG}"
-            )
-
-    def _store(self, batch: RecordBatch) -> None:
-        now = datetime.now(UTC)
-        rows = batch.frame.with_columns(
-            ingested_at=pl.lit(now).cast(RAW.schema["ingested_at"]), ingest_date=pl.lit(now.date())
-        ).select(*RAW.schema)
-        self._raw.refresh()
-        self._raw.commit(rows, batch.frame)
-        self._report.records += rows.height
-        self._progress.records += rows.height
-
-    def _derive(self, batch: RecordBatch) -> None:
-        if is_change_topic(self._topic):
-            self._derive_changes(batch)
-            return
-        parsed = self._parser.parse(batch)
-        self._report.valid += parsed.events.height
-        self._report.dead_letters += parsed.rejects.height
-        self._report.tombstones += parsed.tombstones
-        self._add("dead_letters", batch, parsed.rejects, lambda rejects: dead_letter_rows(batch, rejects))
-        self._add("assignments", batch, parsed.events, assignment_rows)
-        self._add("metric_totals", batch, parsed.events, metric_total_rows)
-        marks = self._derived["events"]
-        marks.refresh()
-        marks.commit(event_rows(marks.beyond(parsed.events)), batch.frame)
-
-    def _derive_changes(self, batch: RecordBatch) -> None:
-        parsed = self._changes.parse(batch)
-        self._report.changes += parsed.changes.height
-        self._report.dead_letters += parsed.rejects.height
-        self._report.tombstones += parsed.tombstones + parsed.messages
-        self._add("dead_letters", batch, parsed.rejects, lambda rejects: dead_letter_rows(batch, rejects))
-        self._add("changes", batch, parsed.changes, lambda changes: changes)
-        marks = self._derived["events"]
-        marks.refresh()
-        marks.commit(event_rows(pl.DataFrame(schema=EVENT_SCHEMA)), batch.frame)
-
-    def _add(
-        self, name: str, batch: RecordBatch, parsed: pl.DataFrame, rows_of: Callable[[pl.DataFrame], pl.DataFrame]
-    ) -> None:
-        marks = self._derived[name]
-        rows = rows_of(marks.beyond(parsed))
-        if not rows.is_empty():
-            marks.refresh()
-            marks.commit(rows, batch.frame)
-
-
-_OTHER_LOG = (
-    "Nothing was written. Replay another log into a data folder of its own (--home); of this one, only the end may grow: no file "
-    "may change, and none may come before the last by name."
-)
+    return distinct("events", new.version()) - distinct("events", before)

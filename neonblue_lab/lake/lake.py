@@ -142,7 +142,7 @@ class Lake:
         partition_by = next(iter(table.metadata().partition_columns), None)
         try:
             table.create_write_transaction(
-                write_files(folder, frame, partition_by),
+                [*write_files(folder, frame, partition_by)],
                 mode,
                 table.schema(),
                 partition_by,
@@ -171,10 +171,11 @@ class Lake:
             frame = frame.filter(where)
         return (frame.select(list(columns)) if columns is not None else frame).collect()
 
-    def scan(self, name: str, table: DeltaTable) -> pl.LazyFrame:
-        """A lazy frame over the table `name` as opened."""
+    def scan(self, name: str, table: DeltaTable, offsets: tuple[int, int] | None = None) -> pl.LazyFrame:
+        """A lazy frame over the table `name` as opened; with `offsets`, over those of its files that can hold a record
+        whose offset lies between the two (both included)."""
         described = layout(name)
-        paths = files(table)
+        paths = files(table) if offsets is None else _files_with(table, *offsets)
         if not paths:
             return pl.LazyFrame(schema=described.schema)
         hive = {column: described.schema[column] for column in [described.partition_by] if column}
@@ -227,6 +228,16 @@ class Lake:
 def files(table: DeltaTable) -> tuple[str, ...]:
     """Absolute paths of the Parquet files that make up a table as opened (its log percent-encodes them)."""
     return tuple(unquote(uri.removeprefix("file://")) for uri in table.file_uris())
+
+
+def _files_with(table: DeltaTable, low: int, high: int) -> tuple[str, ...]:
+    """The files whose statistics do not rule out an offset between `low` and `high`."""
+    actions = pl.DataFrame(table.get_add_actions(flatten=True))
+    may = (pl.col("max.offset") >= low) & (pl.col("min.offset") <= high)
+    root = Path(unquote(table.table_uri.removeprefix("file://")))
+    return (
+        tuple(str(root / unquote(path)) for path in actions.filter(may.fill_null(True))["path"]) if len(actions) else ()
+    )
 
 
 def _check_columns(name: str, frame: pl.DataFrame, table: Table) -> None:

@@ -69,7 +69,8 @@ DERIVED: dict[str, Table] = {
             "event_id": pl.String(),
         }
     ),
-    "changes": Table(CHANGE_SCHEMA),
+    "lifecycle": Table(EVENT_SCHEMA),
+    "changes": Table(CHANGE_SCHEMA, partition_by="source_table"),
     "documents": Table(
         {
             "document_id": pl.String(),
@@ -93,10 +94,28 @@ DERIVED: dict[str, Table] = {
             "failed_at": TIMESTAMP,
         }
     ),
+    "revived_letters": Table(
+        {
+            "topic": pl.String(),
+            "partition": pl.Int32(),
+            "offset": pl.Int64(),
+            "round": pl.Int64(),
+            "revived_at": TIMESTAMP,
+        }
+    ),
 }
 """Tables derived from the raw ones by replay."""
 
 OWN: dict[str, Table] = {
+    "gaps": Table(
+        {
+            "topic": pl.String(),
+            "partition": pl.Int32(),
+            "first": pl.Int64(),
+            "next": pl.Int64(),
+            "accepted_at": TIMESTAMP,
+        }
+    ),
     "vectors": Table({"embedder": pl.String(), "text_sha256": pl.Binary(), "vector": pl.List(pl.Float32)}),
 }
 """Tables that the lab writes itself, append-only."""

@@ -20,6 +20,7 @@ VIEWS = {
                 {text("variant_id")} AS variant_id, {moment("assigned_at")} AS first_exposed_at
             FROM {current(_CHANGES, "assignments")})
         ANTI JOIN stored.assignments USING (experiment_id)""",
+    "dead_letters": 'SELECT * FROM stored.dead_letters ANTI JOIN stored.revived_letters USING (topic, partition, "offset")',
     "metric_totals": """SELECT * FROM stored.metric_totals QUALIFY row_number() OVER (
         PARTITION BY experiment_id, variant_id, metric, segment, period_start, period_end ORDER BY as_of DESC, event_id) = 1""",
     "variants": """SELECT experiment_id, unnest(variant) FROM (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neonblue_lab.cli.watch import Rate, SinkReading, TopicReading, Watch
-from neonblue_lab.lake.ingest import TopicProgress
+from neonblue_lab.lake.report import TopicProgress
 
 
 def test_a_rate_is_of_the_last_seconds_only() -> None:
