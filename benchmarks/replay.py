@@ -1,7 +1,7 @@
 """How fast do records become rows of the lake, against a peer that only reads them?
 
-Archive to lake (raw, events and the other derived tables) against `polars.read_ndjson` of the same values; Kafka to lake
-against a kafka-python loop that throws the records away; and how fast topics are simulated.
+Archive to lake (raw, events and the other derived tables) against `polars.read_ndjson` of the same values; Kafka to lake with
+each client against a loop of the same client that throws the records away; and how fast topics are simulated.
 """
 
 import argparse
@@ -58,14 +58,14 @@ def events(first: int, count: int) -> pl.DataFrame:
     )
 
 
-def to_lake(location: str) -> float:
+def to_lake(location: str, client: str | None = None) -> float:
     """Replay a source into a new lake."""
     from neonblue_lab.lake.ingest import replay
     from neonblue_lab.lake.lake import Lake
     from neonblue_lab.topics.sources import open_source
 
     with TemporaryDirectory() as folder:
-        return seconds(lambda: replay(Lake(Path(folder) / "lake"), open_source(location)))
+        return seconds(lambda: replay(Lake(Path(folder) / "lake"), open_source(location, client=client)))
 
 
 def read_ndjson(file: Path) -> float:
@@ -85,6 +85,25 @@ def discard(address: str, records: int) -> float:
             left = records
             while left > 0:
                 left -= sum(len(some) for some in consumer.poll(1_000, max_records=BATCH).values())
+
+    return seconds(consume)
+
+
+def discard_confluent(address: str, records: int) -> float:
+    """The same with confluent-kafka, told not to rest between fetches as its default would."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    def consume() -> None:
+        consumer = Consumer(
+            {"bootstrap.servers": address, "group.id": "discard", "enable.auto.commit": False}
+            | {"fetch.queue.backoff.ms": 10, "check.crcs": True}
+        )
+        partitions = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
+        consumer.assign([TopicPartition(TOPIC, number, 0) for number in partitions])
+        left = records
+        while left > 0:
+            left -= len(consumer.consume(10_000, timeout=1))
+        consumer.close()
 
     return seconds(consume)
 
@@ -132,11 +151,16 @@ def kafka_rows(folder: Path, records: int, runs: int) -> list[list[str]]:
     with broker:
         url = f"kafka://{broker.bootstrap}"
         produced = in_child(to_kafka, folder / "archive", url)
-        ours, peer = interleaved(
-            runs, lambda: in_child(to_lake, url), lambda: in_child(discard, broker.bootstrap, records)
+        ours, peer, fast, fast_peer = interleaved(
+            runs,
+            lambda: in_child(to_lake, url, "kafka-python"),
+            lambda: in_child(discard, broker.bootstrap, records),
+            lambda: in_child(to_lake, url, "confluent"),
+            lambda: in_child(discard_confluent, broker.bootstrap, records),
         )
     return [
         row("Kafka to lake", records, ours, peer, "kafka-python, discarding"),
+        row("Kafka to lake, confluent", records, fast, fast_peer, "confluent-kafka, discarding"),
         row("archive to Kafka", records, [produced]),
     ]
 
