@@ -12,10 +12,12 @@ DOWN_SECONDS = 2.0
 def broker_killed_while_replaying(scene: Scene, size: Size) -> Outcome:
     """Kill the broker while a bounded replay reads, and start it again after a moment."""
     answers = []
+    records = 10 * size.records
+    whole = scene.seconds_of_a_replay(records)
     for _ in range(size.times):
-        scene.topic.produce(10 * size.records)
+        scene.topic.produce(records)
         with scene.replaying() as replaying:
-            time.sleep(scene.rng.uniform(0.5, 2))
+            time.sleep(scene.rng.uniform(0.3, 0.9) * whole)
             scene.broker.kill()
             time.sleep(DOWN_SECONDS)
             scene.broker.restart()

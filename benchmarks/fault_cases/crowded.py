@@ -4,6 +4,7 @@ import signal
 import time
 
 from benchmarks.fault_cases.scene import DONE, SOON_SECONDS, Outcome, Scene, Size, codes
+from tests.services.neonblue_process import wait_until
 
 
 def two_replays(scene: Scene, size: Size) -> Outcome:
@@ -39,17 +40,28 @@ def two_followers(scene: Scene, size: Size) -> Outcome:
 
 
 def two_in_a_group(scene: Scene, size: Size) -> Outcome:
-    """Two followers share a topic in one consumer group; one is killed, and the other takes over."""
-    group = ("--group", f"lab-{scene.topic.name}")
-    for _ in range(size.times):
-        with scene.following(*group) as stays:
-            with scene.records_arriving(), scene.following(*group) as killed:
-                time.sleep(scene.rng.uniform(2, 5))
-                for follower in (stays, killed):
-                    if not follower.running:
-                        answer = scene.heard(follower.answer())
-                        scene.expect(False, f"a member of a group left with {answer.code}: {answer.said}")
-                scene.heard(killed.kill())
-            scene.await_caught_up()
-            scene.leave(stays)
-    return scene.outcome("two followers in a group, one killed", size.times, "the other took its partitions over")
+    """Two followers share a topic in one consumer group until one is killed, or is asked to leave; the other takes over."""
+    group = f"lab-{scene.topic.name}"
+    with scene.following("--group", group) as stays:
+        with scene.records_arriving():
+            for number in range(2 * size.times):
+                with scene.following("--group", group) as leaves:
+                    await_members(scene, group, 2)
+                    time.sleep(scene.rng.uniform(0, 2))
+                    scene.expect(leaves.running, "a member of a group left on its own")
+                    if number % 2:
+                        scene.leave(leaves)
+                    else:
+                        scene.heard(leaves.kill())
+                await_members(scene, group, 1)
+        scene.await_caught_up()
+        answer = scene.leave(stays)
+    seen = f"the other took over; {answer.said}"
+    return scene.outcome("two in a group, one killed or leaving", 2 * size.times, seen)
+
+
+def await_members(scene: Scene, group: str, count: int) -> None:
+    """Wait until a group has so many members, each with partitions."""
+    wait_until(
+        lambda: len(scene.topic.shares(group)) == count, f"{count} members share {group}", SOON_SECONDS, every=0.2
+    )

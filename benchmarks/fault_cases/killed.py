@@ -10,11 +10,7 @@ COMMITTING_SECONDS = 0.1
 
 def killed_while_replaying(scene: Scene, size: Size) -> Outcome:
     """Kill a bounded replay: every other time at any instant of the time that one takes, else right after a commit."""
-    undisturbed = Scene(scene.broker, scene.folder)
-    undisturbed.topic.produce(size.records)
-    begun = time.monotonic()
-    undisturbed.replay()
-    whole = time.monotonic() - begun
+    whole = scene.seconds_of_a_replay(size.records)
     finished = torn = 0
     for number in range(size.kills):
         if scene.caught_up():
@@ -60,7 +56,8 @@ def asked_to_leave(scene: Scene, size: Size) -> Outcome:
     with scene.records_arriving():
         for _ in range(size.times):
             with scene.following() as follower:
-                time.sleep(scene.rng.uniform(1.5, 3))
+                scene.await_commit(follower)
+                time.sleep(scene.rng.uniform(0, 1))
                 said = scene.leave(follower).said
             torn += scene.torn()
     scene.expect(torn == 0, f"{torn} followers asked to leave left raw ahead of events")

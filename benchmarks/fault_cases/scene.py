@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -89,6 +90,14 @@ class Scene:
     def replay(self, *options: str) -> Answer:
         """One bounded replay to its end."""
         return self.heard(run(*self._arguments, *options))
+
+    def seconds_of_a_replay(self, records: int) -> float:
+        """How long a replay of so many records takes when nothing happens to it."""
+        undisturbed = Scene(self.broker, self.folder)
+        undisturbed.topic.produce(records)
+        begun = time.monotonic()
+        undisturbed.replay()
+        return time.monotonic() - begun
 
     def replaying(self, *options: str) -> AbstractContextManager[NeonblueProcess]:
         """A bounded replay that runs."""

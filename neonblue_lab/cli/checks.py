@@ -20,10 +20,9 @@ from neonblue_lab.cli.small_files import mergeable_files
 from neonblue_lab.cli.wording import counted, lasting, size
 from neonblue_lab.errors import NeonBlueError
 from neonblue_lab.events.classification import CHROMADB
-from neonblue_lab.lake.ingest import plan
+from neonblue_lab.lake.gaps import accepted_gaps
 from neonblue_lab.lake.tables import raw_table
 from neonblue_lab.pipelines.runs import RunResult, load_runs
-from neonblue_lab.topics.sources import open_source
 
 if TYPE_CHECKING:
     from neonblue_lab.artifacts import ArtifactStore
@@ -194,6 +193,17 @@ def _marks(lake: "Lake", topic: str) -> Iterator[tuple[int, int, int]]:
         yield partition, raw.transaction_version(mark) or 0, events.transaction_version(mark) or 0
 
 
+def gaps(lake: "Lake") -> Iterator[Finding]:
+    """How many offsets were passed over because a user chose to go on without them."""
+    found = accepted_gaps(lake)
+    if found.is_empty():
+        yield Finding("gaps", "ok", "None.")
+        return
+    offsets = found.select((pl.col("next") - pl.col("first")).sum()).item()
+    message = f"{counted(offsets, 'offset')} were passed over in {counted(found.height, 'gap')}."
+    yield Finding("gaps", "warning", message, "`neonblue lake gaps` lists them: what lay there is not in the lake.")
+
+
 def dead_letters(lab: "Lab") -> Iterator[Finding]:
     """How many records were rejected and wait for a fix."""
     if "dead_letters" not in lab.lake.names():
@@ -210,7 +220,7 @@ def dead_letters(lab: "Lab") -> Iterator[Finding]:
 
 def source(lab: "Lab", location: str) -> Iterator[Finding]:
     """Whether a source of records answers, is the one that the lake was filled from, and how far the lake is behind."""
-    planned = plan(lab.lake, open_source(location))
+    planned = lab.plan(location)
     behind = sum(part.lag for part in planned.partitions)
     message = f"{location} answers; the lake lacks {counted(behind, 'record')} of it."
     yield Finding("source", "ok", message, "`neonblue replay` brings it up to date." if behind else None)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from neonblue_lab.cli.options import Home, Json, open_lab
-from neonblue_lab.cli.output import answer
+from neonblue_lab.cli.output import DONE, NOTHING_TO_DO, answer
 from neonblue_lab.errors import BadInput
 
 SHOWN = 20
@@ -28,7 +28,15 @@ def list_(
         if topic or reason or home or as_json or limit != SHOWN:
             raise BadInput(f"Options of {context.invoked_subcommand} stand after its name.")
         return
-    frame = open_lab(home).dead_letters(topic=topic, limit=limit)
+    frame = open_lab(home).dead_letters(topic=topic, reason=reason, limit=limit)
     rows = [row | {"value": row["value"].decode("utf-8", "backslashreplace")} for row in frame.to_dicts()]
     lines = [f"{r['topic']}-{r['partition']}-{r['offset']}  {r['error']}  {r['value'][:80]!r}" for r in rows]
     answer({"dead_letters": rows}, as_json, "\n".join(lines) or "No dead letters.")
+
+
+@app.command()
+def replay(topic: Topic = None, reason: Reason = None, home: Home = None, as_json: Json = False) -> int:
+    """Read them again after a fix: those that are events now become so, exactly once, and leave the list."""
+    report = open_lab(home).replay_dead_letters(topic=topic, reason=reason)
+    answer(report.to_dict(), as_json, str(report))
+    return NOTHING_TO_DO if report.nothing_to_do else DONE

@@ -31,6 +31,7 @@ def doctor(
         "lake": partial(checks.tables, lab.lake),
         "files": partial(checks.small_files, lab.lake),
         "replays": partial(checks.unfinished, lab.lake),
+        "gaps": partial(checks.gaps, lab.lake),
         "dead letters": partial(checks.dead_letters, lab),
         "sinks": partial(checks.sinks, lab),
         "artifacts": partial(checks.artifacts, lab.artifacts),

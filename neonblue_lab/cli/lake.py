@@ -29,6 +29,24 @@ def status(home: Home = None, as_json: Json = False) -> None:
     )
 
 
+@app.command()
+def gaps(home: Home = None, as_json: Json = False) -> None:
+    """Offsets that were gone, or left out, when their time came, and that a user chose to go on without."""
+    from neonblue_lab.lake.gaps import accepted_gaps
+
+    rows = accepted_gaps(open_lab(home).lake).to_dicts()
+    cells = [
+        [
+            r["topic"],
+            *(f"{n:,}" for n in (r["partition"], r["first"], r["next"], r["next"] - r["first"])),
+            f"{r['accepted_at']:%Y-%m-%d %H:%M}",
+        ]
+        for r in rows
+    ]
+    text = table(["topic", "partition", "from", "to", "offsets", "accepted"], cells)
+    answer({"gaps": rows}, as_json, text if rows else "No gaps.")
+
+
 for command in (upkeep.compact, upkeep.vacuum, upkeep.retention):
     app.command()(command)
 app.add_typer(dead_letters.app, name="dead-letters")

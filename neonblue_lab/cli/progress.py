@@ -43,7 +43,7 @@ def live_lines() -> Iterator[Display]:
     from rich.console import Console
     from rich.live import Live
 
-    lines = _LiveLines(time.monotonic())
+    lines = LiveLines(time.monotonic())
     console = Console(stderr=True)
     with Live(get_renderable=lines.render, console=console, transient=True, refresh_per_second=4):
         yield lines
@@ -88,8 +88,10 @@ def bar_numbers(reading: TopicReading) -> str:
     """What stands behind a topic's bar."""
     left = max(reading.expected - reading.records, 0)
     parts = [f"{brief(reading.records)}/{brief(reading.expected)}"]
+    if left and reading.rate:
+        parts.append(f"{brief(reading.rate)}/s")
     if left:
-        parts += [f"{brief(reading.rate)}/s", f"lag {brief(left)}"]
+        parts.append(f"lag {brief(left)}")
     if left and reading.rate:
         parts.append(f"{lasting(left / reading.rate)} left")
     if reading.dead_letters:
@@ -97,13 +99,16 @@ def bar_numbers(reading: TopicReading) -> str:
     return "  ".join(parts)
 
 
-class _LiveLines:
+class LiveLines:
+    """The lines that `live_lines` shows; `started` by the monotonic clock."""
+
     def __init__(self, started: float) -> None:
         self._started = started
         self._topics: Mapping[str, TopicReading] = {}
         self._sinks: Mapping[str, SinkReading] = {}
 
     def show(self, topics: Mapping[str, TopicReading], sinks: Mapping[str, SinkReading]) -> None:
+        """Show these from now on."""
         self._topics, self._sinks = topics, sinks
 
     def render(self) -> "Group":

@@ -60,7 +60,10 @@ def replay(
         bool,
         typer.Option("--accept-gap", help="Go on where records were deleted unread; `neonblue lake gaps` lists them."),
     ] = False,
-    sync: Annotated[bool, typer.Option("--sync", help="Deliver to the sinks as well, while it runs.")] = False,
+    sync: Annotated[
+        bool,
+        typer.Option("--sync", help="Deliver to the stores outside the lake as well: when done, and while following."),
+    ] = False,
     log_format: Annotated[
         Literal["text", "json"], typer.Option(help="json: on stderr, one JSON object a line and nothing else.")
     ] = "text",
@@ -72,7 +75,7 @@ def replay(
     now = datetime.now(UTC)
     asked = Asked(
         location=source or str(lab.settings.topics),
-        topics=tuple(topics or ()),
+        topics=tuple(topics) if topics else None,
         since=moment("--since", since, now) if since else None,
         until=moment("--until", until, now) if until else None,
         offsets=tuple(offsets or ()),
@@ -88,14 +91,15 @@ def replay(
         log_format=log_format,
     )
     asked.check()
-    from neonblue_lab.cli.replaying import dry_run as run_dry
-    from neonblue_lab.cli.replaying import run_bounded, run_live
-
     if asked.dry_run:
-        plan = run_dry(lab, asked)
+        plan = lab.plan(
+            asked.location, asked.topics, selection=asked.selection, accept_gap=asked.accept_gap, client=asked.client
+        )
         answer(plan.to_dict(), as_json, str(plan))
         return NOTHING_TO_DO if plan.nothing_to_do else DONE
-    report, delivered = run_live(lab, asked) if asked.live else run_bounded(lab, asked)
+    from neonblue_lab.cli.replaying import run
+
+    report, delivered = run(lab, asked)
     document = report.to_dict() | ({} if delivered is None else {"sync": delivered.to_dict()})
     answer(document, as_json, "\n".join(str(part) for part in (report, delivered) if part is not None))
     if asked.follow:
@@ -110,7 +114,7 @@ class Asked:
     """What a replay was asked to do: the options, read."""
 
     location: str
-    topics: tuple[str, ...] = ()
+    topics: tuple[str, ...] | None = None
     since: datetime | None = None
     until: datetime | None = None
     offsets: tuple[str, ...] = ()
@@ -162,7 +166,7 @@ class Asked:
             _refuse(
                 [option for option, value in self._following.items() if value is not None], "only goes with --follow"
             )
-        if self.from_stdin and len(self.topics) != 1:
+        if self.from_stdin and len(self.topics or ()) != 1:
             raise BadInput(
                 "--from - reads the records of one topic: name it, as in `neonblue replay user_events --from -`."
             )

@@ -1,102 +1,85 @@
 """Running a replay or a follower with all that watches it: bars or lines, logs, metrics, delivery to sinks, signals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from neonblue_lab.cli.housekeeping import Housekeeping
 from neonblue_lab.cli.logs import JsonProgress, Log, TextLines, TextLog, json_log
 from neonblue_lab.cli.progress import live_lines, on_terminal, show_cursor, topic_bars
 from neonblue_lab.cli.replay import LINGER_SECONDS
 from neonblue_lab.cli.stopping import stopped_by_signals
 from neonblue_lab.cli.watch import Display, SinkReading, Watch
-from neonblue_lab.events.records import RecordSource
-from neonblue_lab.lake.ingest import follow, plan, replay
-from neonblue_lab.topics.selection import resolve
-from neonblue_lab.topics.sources import open_live, open_source
 
 if TYPE_CHECKING:
     from neonblue_lab.cli.replay import Asked
     from neonblue_lab.lab import Lab
-    from neonblue_lab.lake.ingest import Bounds
-    from neonblue_lab.lake.plan import ReplayPlan
     from neonblue_lab.lake.report import ReplayReport
     from neonblue_lab.sinks.report import Backlog, SyncReport
 
 
-def dry_run(lab: "Lab", asked: "Asked") -> "ReplayPlan":
-    """What `run_bounded` would read. Writes nothing."""
-    source = open_source(asked.location, topics=asked.topics or None, client=asked.client)
-    return plan(lab.lake, source, asked.topics, bounds=_bounds(asked), accept_gap=asked.accept_gap)
+Outcome = tuple["ReplayReport", "SyncReport | None"]
 
 
-def run_bounded(lab: "Lab", asked: "Asked") -> "tuple[ReplayReport, SyncReport | None]":
-    """Replay up to the source's end; then deliver everything, where asked."""
-    with ExitStack() as stack:
-        log = stack.enter_context(_log(asked))
-        delivery = stack.enter_context(lab.deliverer()) if asked.sync else None
-        watch = Watch(stack.enter_context(_displays(asked)))
-        report = replay(
-            lab.lake,
-            open_source(asked.location, topics=asked.topics or None, client=asked.client),
-            asked.topics,
-            bounds=_bounds(asked),
-            accept_gap=asked.accept_gap,
-            on_progress=watch.progressed,
-        )
-        delivered = delivery.run() if delivery else None
-        stack.callback(_tell_end, log, report, delivered)
+def run(lab: "Lab", asked: "Asked") -> Outcome:
+    """Replay or follow, and deliver where asked. Returns what was stored, and what was delivered."""
+    with _log(asked) as log:
+        with ExitStack() as stack:
+            way = _follow if asked.live else _replay
+            report, delivered = way(lab, asked, log, stack)
+        _tell_end(log, report, delivered)
     return report, delivered
 
 
-def run_live(lab: "Lab", asked: "Asked") -> "tuple[ReplayReport, SyncReport | None]":
-    """Follow until a signal, or until the input ends; deliver what is due meanwhile and everything at the end, where asked."""
-    with ExitStack() as stack:
-        log = stack.enter_context(_log(asked))
-        metrics = [] if asked.metrics_port is None else [stack.enter_context(_metrics(asked.metrics_port, log))]
-        delivery = stack.enter_context(lab.deliverer()) if asked.sync else None
-        stop = stack.enter_context(stopped_by_signals(lambda: _tell_stopping(log)))
-        known = (
-            None if asked.from_stdin else open_source(asked.location, topics=asked.topics or None, client=asked.client)
-        )
-        topics = asked.topics or tuple(known.topics() if known else ())
-        live = open_live(asked.location, topics=topics, client=asked.client, group=asked.group)
-        watch = Watch([*metrics, *stack.enter_context(_displays(asked))])
+def _replay(lab: "Lab", asked: "Asked", log: Log, stack: ExitStack) -> Outcome:
+    """Up to the source's end; then everything is delivered."""
+    delivery = stack.enter_context(lab.deliverer()) if asked.sync else None
+    watch = Watch(stack.enter_context(_displays(asked)))
+    report = lab.replay(
+        asked.location,
+        asked.topics,
+        selection=asked.selection,
+        accept_gap=asked.accept_gap,
+        client=asked.client,
+        on_progress=watch.progressed,
+    )
+    return report, None if delivery is None else delivery.run()
 
-        def between() -> None:
-            if delivery is not None:
-                watch.delivered(sink_readings(delivery.run(flush=False), delivery.backlog()))
-            watch.show()
 
-        _tell_start(log, asked, topics)
-        report = follow(
-            lab.lake,
-            live,
-            topics,
-            stop=stop,
-            linger=asked.linger or LINGER_SECONDS,
-            log=known,
-            shared=asked.group is not None,
-            accept_gap=asked.accept_gap,
-            on_progress=watch.progressed,
-            between=between,
-        )
-        delivered = delivery.run() if delivery else None
-        if delivery is not None and delivered is not None:
-            watch.delivered(sink_readings(delivered, delivery.backlog()))
-            watch.show()
-        stack.callback(_tell_end, log, report, delivered)
+def _follow(lab: "Lab", asked: "Asked", log: Log, stack: ExitStack) -> Outcome:
+    """Until a signal, or until the input ends; meanwhile small files are merged and what is due is delivered, and everything
+    at the end."""
+    metrics = [] if asked.metrics_port is None else [stack.enter_context(_metrics(asked.metrics_port, log))]
+    delivery = stack.enter_context(lab.deliverer()) if asked.sync else None
+    stop = stack.enter_context(stopped_by_signals(lambda: _tell_stopping(log)))
+    watch = Watch([*metrics, *stack.enter_context(_displays(asked))])
+    keep_house = Housekeeping(lab.lake)
+
+    def between() -> None:
+        if merged := keep_house():
+            log.tell("info", "compacted", "", **merged.to_dict())
+        if delivery is not None:
+            watch.delivered(sink_readings(delivery.run(flush=False), delivery.backlog()))
+        watch.show()
+
+    _tell_start(log, asked)
+    report = lab.follow(
+        asked.location,
+        asked.topics,
+        stop=stop,
+        linger=asked.linger or LINGER_SECONDS,
+        group=asked.group,
+        client=asked.client,
+        accept_gap=asked.accept_gap,
+        on_progress=watch.progressed,
+        between=between,
+    )
+    if delivery is None:
+        return report, None
+    delivered = delivery.run()
+    watch.delivered(sink_readings(delivered, delivery.backlog()))
+    watch.show()
     return report, delivered
-
-
-def _bounds(asked: "Asked") -> "Bounds | None":
-    selection = asked.selection
-    if selection is None:
-        return None
-
-    def bounds(source: RecordSource, topic: str, held: dict[int, int | None]) -> tuple[dict[int, int], dict[int, int]]:
-        return resolve(source, topic, selection, {p: offset for p, offset in held.items() if offset is not None})
-
-    return bounds
 
 
 def sink_readings(report: "SyncReport", backlog: "list[Backlog]") -> dict[str, SinkReading]:
@@ -147,9 +130,10 @@ def _metrics(port: int, log: Log) -> Iterator[Display]:
         yield metrics
 
 
-def _tell_start(log: Log, asked: "Asked", topics: Sequence[str]) -> None:
-    told = f"Following {', '.join(topics)} of {asked.location}; Ctrl-C leaves in order." if asked.follow else ""
-    log.tell("info", "following", told, source=asked.location, topics=topics)
+def _tell_start(log: Log, asked: "Asked") -> None:
+    topics = ", ".join(asked.topics or ["all topics"])
+    told = f"Following {topics} of {asked.location}; Ctrl-C leaves in order." if asked.follow else ""
+    log.tell("info", "following", told, source=asked.location, topics=asked.topics)
 
 
 def _tell_end(log: Log, report: "ReplayReport", delivered: "SyncReport | None") -> None:

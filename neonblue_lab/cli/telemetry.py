@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -13,6 +13,7 @@ from neonblue_lab.cli.watch import SinkReading, TopicReading
 from neonblue_lab.errors import BadInput
 
 HOST = "127.0.0.1"
+_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _COUNTS: tuple[tuple[str, str, Callable[[TopicReading], int]], ...] = (
     ("records", "Records stored.", lambda reading: reading.records),
     ("events", "Events that are new in the lake.", lambda reading: reading.events),
@@ -29,11 +30,19 @@ class Metrics(Collector):
         self._topics: Mapping[str, TopicReading] = {}
         self._sinks: Mapping[str, SinkReading] = {}
         self._committed: dict[str, float] = {}
+        self._seconds = Histogram(
+            "neonblue_commit_seconds",
+            "How long a batch takes to be stored.",
+            ["topic"],
+            registry=None,
+            buckets=_BUCKETS,
+        )
 
     def show(self, topics: Mapping[str, TopicReading], sinks: Mapping[str, SinkReading]) -> None:
         for topic, reading in topics.items():
             if reading.records > (self._topics[topic].records if topic in self._topics else 0):
                 self._committed[topic] = self._clock()
+                self._seconds.labels(topic).observe(reading.commit_seconds)
         self._topics, self._sinks = topics, sinks
 
     def collect(self) -> Iterator[Metric]:
@@ -58,6 +67,7 @@ class Metrics(Collector):
         for sink, state in sinks.items():
             up.add_metric([sink], state.up)
             backlog.add_metric([sink], state.backlog)
+        yield from self._seconds.collect()
         yield from (lag, newest, committed, up, backlog)
 
 

@@ -42,6 +42,7 @@ class TopicReading:
         offsets: partition -> next offset.
         lag: partition -> records of the source that the lake does not hold yet, as far as known.
         newest: the latest broker timestamp among the records stored.
+        commit_seconds: how long the last batch took to be stored.
         rate: records a second.
     """
 
@@ -53,6 +54,7 @@ class TopicReading:
     offsets: Mapping[int, int]
     lag: Mapping[int, int]
     newest: datetime | None
+    commit_seconds: float = 0.0
     rate: float = 0.0
 
 
@@ -97,6 +99,7 @@ class Watch:
             offsets=dict(progress.partitions),
             lag=dict(progress.lag),
             newest=progress.newest,
+            commit_seconds=progress.commit_seconds,
         )
         self.show()
 

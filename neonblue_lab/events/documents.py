@@ -10,14 +10,14 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from html.parser import HTMLParser
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
 
 from neonblue_lab.errors import BadInput
+from neonblue_lab.events.page import read_page
 
 KINDS = ("brief", "post_mortem", "note")
 SHORT = 240
@@ -92,7 +92,7 @@ def title_of(text: str, format: str) -> str | None:
     """
     heading = next((block.text for block in _blocks(text, format) if block.level), None)
     if heading is None and format == "html":
-        heading = _page(text).title
+        heading = read_page(text).title
     return _normal(heading) if heading else None
 
 
@@ -181,15 +181,7 @@ def _markdown_blocks(text: str) -> Iterator[_Block]:
 
 
 def _html_blocks(text: str) -> Iterator[_Block]:
-    yield from _page(text).blocks
-
-
-def _page(text: str) -> "_Page":
-    page = _Page()
-    # A comment that is never closed hides the rest, as in a browser; the parser would look for each one's end anew.
-    page.feed(f"{text}<p>-->" if text.rfind("<!--") > text.rfind("-->") else text)
-    page.close()
-    return page
+    return (_Block(said, level) for level, said in read_page(text).blocks)
 
 
 FORMATS: dict[str, Callable[[str], Iterator[_Block]]] = {
@@ -197,109 +189,3 @@ FORMATS: dict[str, Callable[[str], Iterator[_Block]]] = {
     "html": _html_blocks,
     "text": _text_blocks,
 }
-
-_UNSEEN = ("script", "style")
-_WHOLE = ("ul", "ol", "dl", "table", "pre")
-_LINES = ("li", "tr", "dt", "dd", "br", "option", "caption")
-_CELLS = ("td", "th")
-_BLOCKS = (
-    *("p", "div", "section", "article", "header", "footer", "main", "aside", "nav", "figure", "figcaption", "form"),
-    *("fieldset", "hr", "address", "blockquote", "body", "html", "details", "summary"),
-)
-
-
-@dataclass
-class _Line:
-    """A line as it is being read: where it is not preformatted, any white space is one space."""
-
-    parts: list[str] = field(default_factory=list)
-
-    def take(self, *, as_is: bool) -> str:
-        text = "".join(self.parts)
-        self.parts.clear()
-        return text.rstrip() if as_is else " ".join(text.split())
-
-
-class _Page(HTMLParser):
-    """Reads HTML, however broken, into blocks. A list or table is one block, with a line for each item or row."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.blocks: list[_Block] = []
-        self.title = ""
-        self._lines: list[str] = []
-        self._line = _Line()
-        self._level = self._whole = self._preformatted = 0
-        self._unseen = self._in_title = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _UNSEEN:
-            self._unseen = True
-        elif tag == "title":
-            self._in_title = True
-        elif tag in _WHOLE:
-            self._break()
-            self._whole += 1
-            self._preformatted += tag == "pre"
-        elif tag in _CELLS and any(part.strip() for part in self._line.parts):
-            self._line.parts.append(" | ")
-        elif tag in _LINES:
-            self._end_line()
-        elif _level(tag) or tag in _BLOCKS:
-            self._break()
-            self._level = _level(tag) if not self._whole else 0
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _UNSEEN:
-            self._unseen = False
-        elif tag == "title":
-            self._in_title = False
-        elif tag in _WHOLE:
-            self._end_line()
-            self._whole = max(0, self._whole - 1)
-            self._preformatted = max(0, self._preformatted - (tag == "pre"))
-            self._break()
-        elif tag in _LINES:
-            self._end_line()
-        elif _level(tag) or tag in _BLOCKS:
-            self._break()
-
-    def handle_data(self, data: str) -> None:
-        if self._unseen:
-            return
-        if self._in_title:
-            self.title += data
-        elif self._preformatted:
-            *lines, last = data.split("\n")
-            for line in lines:
-                self._line.parts.append(line)
-                self._end_line()
-            self._line.parts.append(last)
-        else:
-            self._line.parts.append(data)
-
-    def parse_marked_section(self, i: int, report: int = 1) -> int:
-        """Browsers take `<![...>` for a comment; the parser this one is made of raises for some."""
-        return self.parse_bogus_comment(i)
-
-    def close(self) -> None:
-        super().close()
-        self._whole = 0
-        self._break()
-
-    def _end_line(self) -> None:
-        if line := self._line.take(as_is=self._preformatted > 0):
-            self._lines.append(line)
-
-    def _break(self) -> None:
-        """End a block; within a list or table, a line."""
-        self._end_line()
-        if not self._whole and self._lines:
-            self.blocks.append(_Block("\n".join(self._lines), self._level))
-            self._lines = []
-        if not self._whole:
-            self._level = 0
-
-
-def _level(tag: str) -> int:
-    return int(tag[1]) if re.fullmatch("h[1-6]", tag) else 0

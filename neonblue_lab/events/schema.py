@@ -30,6 +30,7 @@ REJECT_SCHEMA: dict[str, pl.DataType] = {
 
 EXPOSURE = "exposure"
 METRIC_TOTAL = "metric_total"
+DOCUMENT = "document"
 EXPERIMENT_LIFECYCLE = ("experiment_created", "experiment_updated", "experiment_started", "experiment_ended")
 
 LONGEST_ID = 512
@@ -38,6 +39,7 @@ LONGEST_ID = 512
 REQUIRED_FIELDS: dict[str, tuple[str, ...]] = {
     EXPOSURE: ("user_id", "experiment_id", "variant_id"),
     METRIC_TOTAL: ("experiment_id", "variant_id"),
+    DOCUMENT: (),
     **dict.fromkeys(EXPERIMENT_LIFECYCLE, ("experiment_id",)),
 }
 """Envelope fields that an event type needs beyond event_id, event_type and timestamp."""

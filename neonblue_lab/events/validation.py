@@ -4,9 +4,13 @@ The expressions speak of `document`, the JSON of a record; of the fields of the 
 `total` and `definition`, which TOTAL and DEFINITION take out of `properties`.
 """
 
+from collections.abc import Iterable
+
 import orjson
 
+from neonblue_lab.events.documents import FORMATS, KINDS
 from neonblue_lab.events.schema import (
+    DOCUMENT,
     EARLIEST,
     EXPERIMENT_LIFECYCLE,
     LATEST,
@@ -123,6 +127,38 @@ _DEFINITION_ERROR = _rules(
     ),
 )
 
+
+def _no_text(field: str) -> tuple[str, str]:
+    return (
+        f"json_type(properties, '$.{field}') IS DISTINCT FROM 'VARCHAR' OR trim(properties->>'$.{field}') = ''",
+        f"'properties.{field}: missing, or not a text'",
+    )
+
+
+def _not_one_of(field: str, values: Iterable[str]) -> tuple[str, str]:
+    known = tuple(values)
+    return (
+        f"coalesce(properties->>'$.{field}', '') NOT IN {known}",
+        _named(
+            f"properties.{field}", f"not one of {', '.join(known)}", f"coalesce(properties->>'$.{field}', 'missing')"
+        ),
+    )
+
+
+def _if_not_text(field: str) -> tuple[str, str]:
+    return f"json_type(properties, '$.{field}') NOT IN ('VARCHAR', 'NULL')", f"'properties.{field}: not a text'"
+
+
+_DOCUMENT_ERROR = _rules(
+    _no_text("document_id"),
+    _too_long("(properties->>'$.document_id')", "properties.document_id"),
+    _no_text("text"),
+    _not_one_of("kind", KINDS),
+    _not_one_of("format", FORMATS),
+    _if_not_text("title"),
+    _if_not_text("source"),
+)
+
 # Of the types in REQUIRED_FIELDS.
 _TYPE_ERROR = _rules(
     *(
@@ -132,6 +168,7 @@ _TYPE_ERROR = _rules(
     ),
     (f"event_type = '{METRIC_TOTAL}'", _TOTAL_ERROR),
     (f"event_type IN {EXPERIMENT_LIFECYCLE}", _DEFINITION_ERROR),
+    (f"event_type = '{DOCUMENT}'", _DOCUMENT_ERROR),
 )
 
 _NO_TIME = "neither ISO 8601 nor epoch seconds, milliseconds or microseconds"

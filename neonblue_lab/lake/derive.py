@@ -61,13 +61,13 @@ def _query(sql: str, **relations: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame(connection.sql(sql).to_arrow_table())
 
 
-def _properties(events: pl.DataFrame, structure: str, times: tuple[str, ...]) -> pl.DataFrame:
+def with_properties(events: pl.DataFrame, structure: str, times: tuple[str, ...] = ()) -> pl.DataFrame:
     """The events with their properties as columns, `times` read by the engine that validated them.
 
     Type mismatches are null: validation has judged what matters.
     """
     as_times = ", ".join(f"try_cast({name} AS TIMESTAMPTZ) AS {name}" for name in times)
-    sql = f"""SELECT * EXCLUDE (properties) REPLACE ({as_times})
+    sql = f"""SELECT * EXCLUDE (properties) {f"REPLACE ({as_times})" if times else ""}
         FROM (SELECT * EXCLUDE (p), unnest(p) FROM (SELECT *, json_transform(properties, '{structure}') AS p FROM events))"""
     return _query(sql, events=events)
 
@@ -96,7 +96,7 @@ def metric_total_rows(events: pl.DataFrame) -> pl.DataFrame:
     totals = events.filter(pl.col("event_type") == METRIC_TOTAL)
     if totals.is_empty():
         return pl.DataFrame(schema=DERIVED["metric_totals"].schema)
-    columns = _properties(totals, _TOTAL, _PERIOD).with_columns(
+    columns = with_properties(totals, _TOTAL, _PERIOD).with_columns(
         pl.col("kind").fill_null("mean"), as_of=pl.col("timestamp")
     )
     return _as_table("metric_totals", columns)
@@ -115,7 +115,7 @@ def experiment_rows(lifecycle: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFr
     """
     arrival = ["topic", "partition", "offset"]
     once = lifecycle.sort(arrival).unique(subset="event_id", keep="first", maintain_order=True)
-    stated = _properties(once, _DEFINITION, _TIMES).sort("timestamp", *arrival).with_columns(updated_at="timestamp")
+    stated = with_properties(once, _DEFINITION, _TIMES).sort("timestamp", *arrival).with_columns(updated_at="timestamp")
     fields = [name for name in DERIVED["experiments"].schema if name != "experiment_id"]
     latest = stated.group_by("experiment_id").agg(pl.col(name).drop_nulls().last() for name in fields)
     if not changes.is_empty():

@@ -17,11 +17,13 @@ from neonblue_lab.lake.derive import (
     lifecycle_rows,
     metric_total_rows,
 )
+from neonblue_lab.lake.documents import document_rows
 
 _FROM_EVENTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "assignments": assignment_rows,
     "metric_totals": metric_total_rows,
     "lifecycle": lifecycle_rows,
+    "documents": document_rows,
 }
 BY_BATCH = ("dead_letters", *_FROM_EVENTS, "changes", "events")
 """The tables that batches add to, in the order in which they are written: `events` says that a batch is done."""

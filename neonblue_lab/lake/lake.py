@@ -116,7 +116,7 @@ class Lake:
             BadInput: the columns are not the table's.
         """
         _check_columns(name, frame, layout(name))
-        self.commit(self.ensure(name), frame)
+        self.commit(self.ensure(name), frame.select(*layout(name).schema))
 
     def commit(
         self,
@@ -179,7 +179,8 @@ class Lake:
         if not paths:
             return pl.LazyFrame(schema=described.schema)
         hive = {column: described.schema[column] for column in [described.partition_by] if column}
-        return pl.scan_parquet(list(paths), hive_schema=hive or None, hive_partitioning=bool(hive), glob=False)
+        rows = pl.scan_parquet(list(paths), hive_schema=hive or None, hive_partitioning=bool(hive), glob=False)
+        return rows.select(*described.schema)
 
     def versions(self) -> dict[str, int]:
         """Table -> newest version, for every table that exists."""

@@ -20,6 +20,7 @@ class TopicProgress:
         partitions: partition -> next offset.
         lag: partition -> offsets between that and the end, as far as the end is known.
         newest: the latest broker timestamp among them.
+        commit_seconds: how long the last batch took to be stored, raw and derived.
     """
 
     records: int = 0
@@ -30,6 +31,7 @@ class TopicProgress:
     partitions: dict[int, int] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
     newest: datetime | None = None
+    commit_seconds: float = 0.0
 
 
 Progress = Callable[[str, TopicProgress], None]

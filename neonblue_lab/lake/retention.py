@@ -12,6 +12,7 @@ from neonblue_lab.errors import BadInput
 from neonblue_lab.events.classification import BY_EVENT_TYPE, BY_TOPIC, UNKNOWN, classify
 from neonblue_lab.events.records import TIMESTAMP
 from neonblue_lab.lake.lake import Lake
+from neonblue_lab.lake.letters import finish_revival
 from neonblue_lab.lake.rewriting import Part, alone, parts, put_in_place, scan, write
 from neonblue_lab.lake.tables import raw_table
 
@@ -112,6 +113,8 @@ def retention(lake: Lake, rules: Rules, *, now: datetime, dry_run: bool = False)
     names = lake.names()
     if names:
         with alone(lake):
+            if not dry_run and _cutoffs(rules.dead_letters, now):
+                finish_revival(lake)  # what it has still to derive lies in the letters
             for task in _tasks(lake, rules, names, now, notes):
                 expired += _delete(lake, task, dry_run)
     return RetentionReport(tuple(expired), tuple(notes), dry_run)

@@ -73,6 +73,7 @@ class TopicReplay:
             Conflict: another replay wrote the same topic meanwhile, and the topic is not shared.
         """
         self.take_up(read.batch.frame["partition"].unique())
+        started = time.monotonic()
         while True:
             try:
                 self._raw.refresh()
@@ -96,6 +97,7 @@ class TopicReplay:
             if not self._shared:
                 raise
             self._catch_up(ends_of(frame))
+        self.progress.commit_seconds = time.monotonic() - started
 
     def move(self, ends: Offsets) -> None:
         """Move on to `ends` without records: past what a log has but does not show (transaction markers, records compacted

@@ -118,6 +118,9 @@ def _rows(connection: duckdb.DuckDBPyConnection, name: str, pin: Pin | None) -> 
         return f"SELECT {', '.join(columns)} WHERE false"
     files = ", ".join("'" + file.replace("'", "''") + "'" for file in pin.files)
     # Folders above the lake may look like partitions (`a=b`): only the column that is one is taken from a file's path.
-    hive = f"true, hive_types = {{'{pin.partition_by}': DATE}}" if pin.partition_by else "false"
+    hive = "false"
+    if pin.partition_by:
+        kind = "DATE" if schema[pin.partition_by] == pl.Date else "VARCHAR"
+        hive = f"true, hive_types = {{'{pin.partition_by}': {kind}}}"
     columns = (f'"{column}"' for column in schema)
     return f"SELECT {', '.join(columns)} FROM read_parquet([{files}], hive_partitioning = {hive})"

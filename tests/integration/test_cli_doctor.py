@@ -141,9 +141,10 @@ def test_a_run_that_was_cut_off_is_told(home: Path) -> None:
 
 
 def test_a_source_that_does_not_answer_is_a_problem(home: Path) -> None:
-    code, found = doctor(home, "--from", "kafka://127.0.0.1:1")
-    assert (code, found["source"]["status"]) == (1, "problem")
-    assert "No Kafka broker answers at kafka://127.0.0.1:1" in found["source"]["message"]
+    answer = run("doctor", "--home", home, "--from", "kafka://127.0.0.1:1", "--json")
+    (found,) = (check for check in json.loads(answer.out)["checks"] if check["name"] == "source")
+    assert (answer.code, found["status"]) == (1, "problem")
+    assert "No Kafka broker answers at kafka://127.0.0.1:1" in found["message"]
 
 
 def test_the_lag_behind_a_source_is_told(home: Path) -> None:

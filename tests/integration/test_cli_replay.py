@@ -17,7 +17,7 @@ import pytest
 from neonblue_lab import Lab
 from neonblue_lab.topics.archive import ArchiveSource
 from tests.services.kafka_broker import KafkaBroker
-from tests.services.neonblue_process import NEONBLUE, NeonblueProcess, run, started, wait_until
+from tests.services.neonblue_process import NEONBLUE, Answer, NeonblueProcess, run, started, wait_until
 
 DONE, USAGE, NOTHING_TO_DO = 0, 2, 3
 SIZE = ("--experiments", "4", "--users", "100", "--events", "1500", "--days", "14", "--seed", "5")
@@ -56,7 +56,7 @@ def test_a_dry_run_says_what_would_be_read_and_writes_nothing(
     planned = {(part["topic"], part["partition"]): part for part in json.loads(answer.out)["partitions"]}
     for topic, partition, count in records.group_by("topic", "partition").len().iter_rows():
         assert planned[topic, partition]["records"] == count
-        assert planned[topic, partition]["held"] == 0
+        assert planned[topic, partition]["held"] is None
     assert not home.exists()
     text = run("replay", "user_events", "--from", topics, "--dry-run", "--home", home).out
     assert re.search(r"^topic\s+partition\s+from\s+to\s+records", text, re.MULTILINE)
@@ -92,6 +92,26 @@ def test_records_can_be_counted_out(topics: Path, tmp_path: Path) -> None:
         assert held(tmp_path, "user_events").height == total
 
 
+def test_a_hole_is_refused_or_accepted_and_then_listed(topics: Path, tmp_path: Path) -> None:
+    def replay(*options: str) -> Answer:
+        return run("replay", "user_events", "--from", topics, *options, "--home", tmp_path)
+
+    assert replay("--offsets", "user_events:0:0-10").code == DONE
+    assert run("lake", "gaps", "--home", tmp_path).out == "No gaps.\n"
+    refused = replay("--offsets", "user_events:0:20-25")
+    assert (refused.code, "--accept-gap" in refused.err) == (USAGE, True)
+    assert held(tmp_path, "user_events").height == 10
+
+    assert replay("--offsets", "user_events:0:20-25", "--accept-gap").code == DONE
+
+    (gap,) = json.loads(run("lake", "gaps", "--home", tmp_path, "--json").out)["gaps"]
+    assert (gap["topic"], gap["partition"], gap["first"], gap["next"]) == ("user_events", 0, 10, 20)
+    assert re.search(r"user_events +0 +10 +20 +10 ", run("lake", "gaps", "--home", tmp_path).out)
+    doctor = json.loads(run("doctor", "--home", tmp_path, "--json").out)
+    (found,) = (check for check in doctor["checks"] if check["name"] == "gaps")
+    assert (found["status"], found["message"]) == ("warning", "10 offsets were passed over in 1 gap.")
+
+
 WRONG = [
     ("--since yesterday", "--since yesterday: give a moment as 2026-01-05"),
     ("--since 2026-01-09 --until 2026-01-08", "lies after until"),
@@ -113,7 +133,7 @@ def test_options_that_make_no_sense_are_refused(topics: Path, tmp_path: Path, op
     assert answer.code == USAGE
     assert reason in answer.err
     assert reason in json.loads(answer.out)["error"]["message"]
-    assert not (tmp_path / "home").exists()
+    assert "records" not in json.loads(answer.out)
 
 
 # --- standard input ---------------------------------------------------------------------------------------------------
@@ -187,6 +207,7 @@ def test_a_follower_is_seen_and_leaves_in_order(followed: NeonblueProcess, recor
         "stopping",
         "finished",
     ]
+    assert lines[-1]["event"] == "finished"
     last = {line["topic"]: line for line in lines if line["event"] == "progress"}
     assert {topic: line["records"] for topic, line in last.items()} == counts
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 import polars as pl
 from deltalake import DeltaTable
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError
 
 from neonblue_lab.lake.lake import Lake
 from neonblue_lab.warehouse.warehouse import Warehouse
@@ -181,6 +182,18 @@ class KnownTopic:
     def partitions(self) -> int:
         """How many it has."""
         return len(self._read)
+
+    def shares(self, group: str) -> list[list[int]]:
+        """The partitions of each member of a consumer group that has some."""
+        with self._admin() as admin:
+            try:
+                members = admin.describe_groups([group])[group]["members"]
+            except (CoordinatorNotAvailableError, GroupIdNotFoundError):  # nobody has joined yet
+                return []
+        assigned = [
+            member["member_assignment"]["assigned_partitions"] for member in members if member["member_assignment"]
+        ]
+        return [one["partitions"] for topics in assigned for one in topics if one["topic"] == self.name]
 
     def ends(self) -> dict[int, int]:
         """Partition -> one past its last offset, now."""

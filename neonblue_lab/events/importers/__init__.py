@@ -1,4 +1,4 @@
-"""Importers of public data sets: a downloaded file to the records of topics, with ids and times that never change."""
+"""Importers: a public data set or a folder of documents to the records of topics, with ids and times that never change."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,12 +6,21 @@ from pathlib import Path
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.events.importers.asos import import_asos
+from neonblue_lab.events.importers.documents import import_documents
 from neonblue_lab.events.importers.eshop import import_eshop
 from neonblue_lab.events.importers.landing_page import import_landing_page
 from neonblue_lab.events.importers.upworthy import import_upworthy
 from neonblue_lab.events.records import RecordBatch
 
-__all__ = ["IMPORTERS", "Importer", "import_asos", "import_eshop", "import_landing_page", "import_upworthy"]
+__all__ = [
+    "IMPORTERS",
+    "Importer",
+    "import_asos",
+    "import_documents",
+    "import_eshop",
+    "import_landing_page",
+    "import_upworthy",
+]
 
 
 @dataclass(frozen=True)
@@ -49,4 +58,7 @@ IMPORTERS: dict[str, Importer] = {
         cleaning="rows whose group and page disagree, and all but the first row of a user",
     ),
     "eshop": Importer(import_eshop, "click streams of an online clothing shop in 2008 (UCI repository)"),
+    "documents": Importer(
+        import_documents, "briefs, post-mortems and notes: a .md, .txt or .html file, or a folder of them"
+    ),
 }

@@ -2,6 +2,7 @@
 
 import socket
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -20,6 +21,7 @@ READING = TopicReading(
     offsets={0: 700, 1: 500},
     lag={0: 4, 1: 0},
     newest=datetime(2026, 1, 5, tzinfo=UTC),
+    commit_seconds=0.07,
 )
 
 
@@ -45,7 +47,8 @@ def test_what_was_shown_last_is_what_is_scraped() -> None:
             {"user_events": READING}, {"clickhouse": SinkReading(up=True, backlog=0), "postgres": SinkReading(False, 9)}
         )
 
-        assert scraped(address) == {
+        found = {key: value for key, value in scraped(address).items() if "commit_seconds" not in key[0]}
+        assert found == {
             ("neonblue_records_total", "user_events"): 1200,
             ("neonblue_events_total", "user_events"): 1190,
             ("neonblue_dead_letters_total", "user_events"): 7,
@@ -71,6 +74,18 @@ def test_the_last_commit_moves_only_when_records_come() -> None:
     metrics.show({"user_events": READING}, {})
     with metrics_server(0, metrics) as address:
         assert scraped(address)["neonblue_last_commit_timestamp_seconds", "user_events"] == 10
+
+
+def test_each_batch_counts_in_the_commit_times() -> None:
+    metrics = Metrics()
+    for records, seconds in ((100, 0.02), (100, 0.02), (200, 0.3)):  # the second time, nothing had come
+        metrics.show({"user_events": replace(READING, records=records, commit_seconds=seconds)}, {})
+    with metrics_server(0, metrics) as address, urllib.request.urlopen(address, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    assert 'neonblue_commit_seconds_bucket{le="0.025",topic="user_events"} 1.0' in lines
+    assert 'neonblue_commit_seconds_bucket{le="0.5",topic="user_events"} 2.0' in lines
+    assert 'neonblue_commit_seconds_count{topic="user_events"} 2.0' in lines
+    assert 'neonblue_commit_seconds_sum{topic="user_events"} 0.32' in lines
 
 
 def test_a_port_in_use_is_refused_in_a_sentence() -> None:

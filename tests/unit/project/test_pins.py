@@ -70,7 +70,7 @@ def test_every_library_that_the_package_imports_is_declared():
                 imported.add(node.module.split(".")[0])
     third_party = imported - set(sys.stdlib_module_names) - {"neonblue_lab"}
     distributions = packages_distributions()
-    declared = set(_pins(PROJECT["dependencies"]))
+    declared = set(_direct()) - set(_pins(PROJECT["optional-dependencies"]["dev"]))
     undeclared = {
         module
         for module in third_party
