@@ -4,7 +4,7 @@ import signal
 import time
 
 from benchmarks.fault_cases.scene import DONE, SOON_SECONDS, Outcome, Scene, Size, codes
-from tests.services.neonblue_process import wait_until
+from tests.services.neonblue_process import NeonblueProcess, wait_until
 
 
 def two_replays(scene: Scene, size: Size) -> Outcome:
@@ -46,22 +46,27 @@ def two_in_a_group(scene: Scene, size: Size) -> Outcome:
         with scene.records_arriving():
             for number in range(2 * size.times):
                 with scene.following("--group", group) as leaves:
-                    await_members(scene, group, 2)
+                    await_members(scene, group, 2, leaves)
                     time.sleep(scene.rng.uniform(0, 2))
-                    scene.expect(leaves.running, "a member of a group left on its own")
-                    if number % 2:
+                    if not leaves.running:
+                        answer = scene.heard(leaves.answer())
+                        scene.expect(False, f"a member of a group left with {answer.code}: {answer.said}")
+                    elif number % 2:
                         scene.leave(leaves)
                     else:
                         scene.heard(leaves.kill())
-                await_members(scene, group, 1)
+                await_members(scene, group, 1, stays)
         scene.await_caught_up()
         answer = scene.leave(stays)
     seen = f"the other took over; {answer.said}"
     return scene.outcome("two in a group, one killed or leaving", 2 * size.times, seen)
 
 
-def await_members(scene: Scene, group: str, count: int) -> None:
-    """Wait until a group has so many members, each with partitions."""
+def await_members(scene: Scene, group: str, count: int, member: NeonblueProcess) -> None:
+    """Wait until a group has so many members with partitions, or a member has ended."""
     wait_until(
-        lambda: len(scene.topic.shares(group)) == count, f"{count} members share {group}", SOON_SECONDS, every=0.2
+        lambda: len(scene.topic.shares(group)) == count or not member.running,
+        f"{count} members share {group}",
+        SOON_SECONDS,
+        every=0.2,
     )

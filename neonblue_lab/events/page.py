@@ -33,12 +33,11 @@ def _markup(text: str) -> Iterator[tuple[str, str]]:
                 return
             at = end + 3
         elif tag:
-            end = _tag_end(text, tag.end()) if quotes_close else None
-            if end is None:
-                quotes_close, end = False, any_end + 1
+            told = _tag_end(text, tag.end()) if quotes_close else None
+            quotes_close = told is not None
+            at = told or any_end + 1
             name = tag[2].lower()
             yield f"<{tag[1]}", name
-            at = end
             if name in _UNSEEN and not tag[1]:
                 close = _UNSEEN[name].search(text, at)
                 if close is None:

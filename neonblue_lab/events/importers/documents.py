@@ -105,11 +105,13 @@ def _event(file: Path, path: str) -> tuple[str | None, datetime, bytes]:
         "experiment_id": experiment,
         "properties": properties,
     }
-    return (
-        experiment,
-        written,
-        orjson.dumps({key: value for key, value in event.items() if value is not None}, default=str),
-    )
+    try:
+        encoded = orjson.dumps({key: value for key, value in event.items() if value is not None}, default=str)
+    except orjson.JSONEncodeError as error:
+        raise BadInput(
+            f"{file}: what it begins with, between lines of `---`, cannot be written as JSON: {error}."
+        ) from error
+    return experiment, written, encoded
 
 
 def _decoded(file: Path, content: bytes) -> str:
