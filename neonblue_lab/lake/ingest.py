@@ -84,12 +84,12 @@ def replay(
         BadInput: what was asked for would leave a hole in the lake (and not `accept_gap`).
     """
     wanted = chosen_topics(source, topics)
+    planned = plan(lake, source, wanted, bounds=bounds, accept_gap=accept_gap)
     _make_ready(lake)
     before = lake.open("events").version()
     report = ReplayReport()
     interpreter = Interpreter()
     replays = {topic: TopicReplay(lake, topic, interpreter, report) for topic in wanted}
-    planned = plan(lake, source, wanted, bounds=bounds, accept_gap=accept_gap)
     for one in replays.values():
         one.check_same_log(source)
     write_down(lake, planned.gaps)
@@ -173,9 +173,10 @@ def follow(
                     between()
             break
         except OffsetsGone as lost:
-            gap = Gap(lost.topic, lost.partition, lost.first, lost.next)
+            held = held_offsets(lake, lost.topic, [lost.partition])[lost.partition]
+            gap = Gap(lost.topic, lost.partition, min(held or lost.first, lost.first), lost.next)
             if not accept_gap:
-                raise Conflict(gone(live.name, gap)) from lost
+                raise Conflict(gone(live.name, [gap])) from lost
             write_down(lake, [gap])
             report.skipped += gap.next - gap.first
             replays[gap.topic].move({gap.partition: gap.next})

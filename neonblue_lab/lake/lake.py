@@ -11,7 +11,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from neonblue_lab.errors import BadInput, Conflict, NotFound
+from neonblue_lab.errors import BadInput, Conflict, NotFound, Unavailable
 from neonblue_lab.files import exclusive
 from neonblue_lab.lake.tables import DERIVED, TABLES, Table, layout
 from neonblue_lab.lake.writing import write_files
@@ -136,6 +136,7 @@ class Lake:
 
         Raises:
             Conflict: another writer moved the same marks first. Nothing was written.
+            Unavailable: the disk is full, or the folder cannot be written.
         """
         transactions = [Transaction(key, number) for key, number in sorted((marks or {}).items())]
         folder = Path(unquote(table.table_uri.removeprefix("file://")))
@@ -153,6 +154,11 @@ class Lake:
             raise Conflict(
                 f"Another process wrote {table.table_uri} at the same moment ({error}). "
                 "Nothing was written here; run the command again to go on from where the other one is."
+            ) from error
+        except (OSError, DeltaError, pl.exceptions.ComputeError) as error:
+            raise Unavailable(
+                f"{folder} cannot be written: {error}. What was committed before stays; see to the disk (space, permissions), "
+                "and run the command again to go on from there."
             ) from error
 
     def read(

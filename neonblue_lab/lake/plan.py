@@ -160,22 +160,21 @@ def check_gaps(name: str, plans: Sequence[PartitionPlan]) -> None:
         Conflict: records between what the lake holds and the first to read are gone from the source.
         BadInput: they are there, but were not asked for.
     """
-    for plan in plans:
-        if (gap := plan.gap) is None:
-            continue
-        if gap.next <= plan.beginning:
-            raise Conflict(gone(name, gap))
+    if lost := [plan.gap for plan in plans if plan.gap and plan.gap.next <= plan.beginning]:
+        raise Conflict(gone(name, lost))
+    for gap in (plan.gap for plan in plans if plan.gap):
         raise BadInput(
-            f"{name}: reading {plan.topic}-{plan.partition} from offset {plan.first} would leave out {gap}, which the lake "
+            f"{name}: reading {gap.topic}-{gap.partition} from offset {gap.next} would leave out {gap}, which the lake "
             "lacks: a lake holds each partition without holes. Ask for everything from there on, use a data folder of its own "
             "(--home) for a part, or accept the hole with --accept-gap."
         )
 
 
-def gone(name: str, gap: Gap) -> str:
+def gone(name: str, gaps: Sequence[Gap]) -> str:
     """What a user is told of records that were deleted before they were read, and what can be done."""
+    lost = "; ".join(f"{gap}, the first one still there is {gap.next}" for gap in gaps)
     return (
-        f"{name}: {gap} were deleted (retention) before the lake had them: its next offset is {gap.first}, the first one still "
-        f"there {gap.next}. Nothing was written. Read them from an archive first; or accept that they are lost with "
-        "--accept-gap, which goes on behind them and writes the gap down (`neonblue lake gaps`)."
+        f"{name}: records were deleted (retention) before the lake had them: {lost}. They were not passed over. Read them from "
+        "an archive first; or accept that they are lost with --accept-gap, which goes on behind them and writes the gap down "
+        "(`neonblue lake gaps`)."
     )

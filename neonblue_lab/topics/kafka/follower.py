@@ -9,7 +9,7 @@ from contextlib import closing
 
 import polars as pl
 
-from neonblue_lab.errors import NotFound
+from neonblue_lab.errors import Conflict, NotFound
 from neonblue_lab.events.records import Position, RecordBatch
 from neonblue_lab.topics.batching import BATCH_RECORDS, Batching, check_batch_records
 from neonblue_lab.topics.kafka.client import (
@@ -126,6 +126,9 @@ class KafkaFollower:
                     self._note_answer()
                     look_at = time.monotonic() + LOOK_SECONDS
                 closed = following.fetch(linger)
+            except Conflict as lost:
+                yield from following.rest()  # what was read before is not lost with the rest
+                raise lost
             except Unreachable as error:
                 self._note_silence(error)
                 look_at = time.monotonic() + PAUSE_SECONDS
@@ -194,6 +197,10 @@ class _Following:
                 closed += self._waiting[topic].rest()
                 del self._due[topic]
         return closed
+
+    def rest(self) -> list[RecordBatch]:
+        """What waits for its batch, as it is."""
+        return [batch for batching in self._waiting.values() for batch in batching.rest()]
 
     def _add(self, topic: str, frame: pl.DataFrame, linger: float) -> list[RecordBatch]:
         closed = list(self._waiting[topic].add(frame))
