@@ -34,6 +34,7 @@ FAULTS: dict[str, Callable[[Scene, Size], Outcome]] = {
         broken_topic.broker_killed_while_following,
         broken_topic.partition_added,
         broken_topic.log_truncated,
+        broken_topic.log_truncated_where_nothing_was,
         broken_topic.log_truncated_while_following,
         broken_topic.topic_made_anew,
         broken_topic.topic_made_anew_while_following,

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Sequence
 
 from benchmarks.fault_cases.scene import DONE, SOON_SECONDS, Outcome, Scene, Size, codes
 from tests.services.neonblue_process import wait_until
@@ -59,10 +60,21 @@ def partition_added(scene: Scene, size: Size) -> Outcome:
 def log_truncated(scene: Scene, size: Size) -> Outcome:
     """Delete records that the lake does not have yet; the replay must refuse, and go on only when told to."""
     scene.topic.produce(size.records)
+    return gone_before_a_replay(scene, size, "log truncated before a replay", (0, 2))
+
+
+def log_truncated_where_nothing_was(scene: Scene, size: Size) -> Outcome:
+    """The same in a partition that was empty when the lake was filled: its first records are gone."""
+    scene.topic.produce(size.records, [0, 1])
+    return gone_before_a_replay(scene, size, "log truncated in a partition empty before", (2,))
+
+
+def gone_before_a_replay(scene: Scene, size: Size, fault: str, partitions: Sequence[int]) -> Outcome:
+    """Replay, let records arrive, delete the first of them in some partitions, and replay."""
     scene.replay()
     held = scene.marks(scene.raw)
     scene.topic.produce(size.records)
-    gone = {partition: range(held[partition], held[partition] + 100 + partition) for partition in (0, 2)}
+    gone = {p: range(held.get(p, 0), held.get(p, 0) + 100 + p) for p in partitions}
     scene.topic.delete_before({partition: offsets.stop for partition, offsets in gone.items()})
     refused = scene.replay()
     for partition, offsets in gone.items():
@@ -73,7 +85,7 @@ def log_truncated(scene: Scene, size: Size) -> Outcome:
     accepted = scene.replay("--accept-gap")
     scene.expect(accepted.code == DONE, f"--accept-gap left with {accepted.code}: {accepted.said}")
     scene.expect_gaps(gone)
-    return scene.outcome("log truncated before a replay", 1, refused.said, gone)
+    return scene.outcome(fault, 1, refused.said, gone)
 
 
 def log_truncated_while_following(scene: Scene, size: Size) -> Outcome:

@@ -134,7 +134,7 @@ class Scene:
 
     def heard(self, answer: Answer) -> Answer:
         """Note what no user should see."""
-        for sign in ("Traceback", "panicked at"):
+        for sign in ("Traceback", "panicked at", "nanobind: leaked"):
             self.expect(sign not in answer.err, f"{sign}: {answer.said}")
         return answer
 

@@ -17,10 +17,10 @@ def fold_experiments(lake: Lake) -> None:
         made_from = {name: source.version() for name, source in sources.items()}
         if made_from == {name: table.transaction_version(name) for name in _MADE_FROM}:
             return
-        changes = lake.scan("changes", sources["changes"])
+        of_the_registry = pl.col("partition.source_table").is_in(["experiments", "variants"])
         rows = experiment_rows(
             lake.scan("lifecycle", sources["lifecycle"]).collect(),
-            changes.filter(pl.col("source_table").is_in(["experiments", "variants"])).collect(),
+            lake.scan("changes", sources["changes"], of_the_registry).collect(),
         )
         try:
             lake.commit(table, rows, marks=made_from, mode="overwrite")

@@ -236,7 +236,7 @@ def _new_events(lake: Lake, before: int) -> int:
     passes = math.ceil(touched["num_records"].sum() / _COUNTED_AT_ONCE)
 
     def distinct(table: str, version: int) -> int:
-        rows = lake.scan(table, lake.open(table, version)).filter(pl.col("event_date").is_in(days))
+        rows = lake.scan(table, lake.open(table, version), pl.col("partition.event_date").is_in(days))
         ids = rows.select(id=pl.struct("event_id", "event_date").hash())
         counts = (
             ids.filter(pl.col("id") % passes == one).select(pl.col("id").n_unique()).collect(engine="streaming").item()

@@ -18,6 +18,7 @@ from neonblue_lab.lake.writing import write_files
 
 # Versions named by runs and artifacts stay readable: by default, commits older than 30 days would be deleted.
 _CONFIGURATION = {"delta.checkpointInterval": "100", "delta.enableExpiredLogCleanup": "false"}
+_FILE = "neonblue.file"
 _UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\^|\x00-\x1f\x7f]")
 
 
@@ -177,15 +178,23 @@ class Lake:
             frame = frame.filter(where)
         return (frame.select(list(columns)) if columns is not None else frame).collect()
 
-    def scan(self, name: str, table: DeltaTable, offsets: tuple[int, int] | None = None) -> pl.LazyFrame:
-        """A lazy frame over the table `name` as opened; with `offsets`, over those of its files that can hold a record
-        whose offset lies between the two (both included)."""
+    def scan(self, name: str, table: DeltaTable, only: pl.Expr | None = None) -> pl.LazyFrame:
+        """A lazy frame over the table `name` as opened.
+
+        Args:
+            only: over the columns of its add actions (`min.offset`, `partition.event_date`, ...): files for which it is
+                false are passed over; unknown counts as true.
+        """
         described = layout(name)
-        paths = files(table) if offsets is None else _files_with(table, *offsets)
+        paths = files(table) if only is None else _files_where(table, only)
         if not paths:
             return pl.LazyFrame(schema=described.schema)
-        hive = {column: described.schema[column] for column in [described.partition_by] if column}
-        rows = pl.scan_parquet(list(paths), hive_schema=hive or None, hive_partitioning=bool(hive), glob=False)
+        rows = pl.scan_parquet(list(paths), hive_partitioning=False, glob=False, include_file_paths=_FILE)
+        if column := described.partition_by:
+            # Not by Polars' own reading of paths: it would take folders above the lake (`a=b`) for partitions as well.
+            text = pl.col(_FILE).str.extract(f"/{column}=([^/]*)/[^/]*$")
+            value = text.str.to_date() if described.schema[column] == pl.Date else text
+            rows = rows.with_columns(value.alias(column))
         return rows.select(*described.schema)
 
     def versions(self) -> dict[str, int]:
@@ -237,14 +246,12 @@ def files(table: DeltaTable) -> tuple[str, ...]:
     return tuple(unquote(uri.removeprefix("file://")) for uri in table.file_uris())
 
 
-def _files_with(table: DeltaTable, low: int, high: int) -> tuple[str, ...]:
-    """The files whose statistics do not rule out an offset between `low` and `high`."""
+def _files_where(table: DeltaTable, only: pl.Expr) -> tuple[str, ...]:
     actions = pl.DataFrame(table.get_add_actions(flatten=True))
-    may = (pl.col("max.offset") >= low) & (pl.col("min.offset") <= high)
+    if actions.is_empty():
+        return ()
     root = Path(unquote(table.table_uri.removeprefix("file://")))
-    return (
-        tuple(str(root / unquote(path)) for path in actions.filter(may.fill_null(True))["path"]) if len(actions) else ()
-    )
+    return tuple(str(root / unquote(path)) for path in actions.filter(only.fill_null(True))["path"])
 
 
 def _check_columns(name: str, frame: pl.DataFrame, table: Table) -> None:

@@ -16,6 +16,7 @@ from neonblue_lab.events.records import RECORD_SCHEMA, RecordBatch
 from neonblue_lab.lake.experiment_fold import fold_experiments
 from neonblue_lab.lake.interpretation import BY_BATCH, Interpreter
 from neonblue_lab.lake.lake import Lake
+from neonblue_lab.lake.rewriting import alone
 from neonblue_lab.lake.tables import DERIVED
 
 LETTERS, REVIVED = "dead_letters", "revived_letters"
@@ -81,9 +82,14 @@ def replay_dead_letters(lake: Lake, *, topic: str | None = None, reason: str | N
         topic, reason: as of `open_letters`.
 
     Raises:
-        Conflict: another process is at the same at this moment. Nothing is lost or doubled; run again.
+        Conflict: another process is at the same, or at the upkeep of the lake, at this moment. Nothing is lost or doubled; run again.
     """
     lake.ensure_derived()
+    with alone(lake):  # what retention deletes is not deleted in the middle of a round
+        return _revive(lake, topic, reason)
+
+
+def _revive(lake: Lake, topic: str | None, reason: str | None) -> RevivalReport:
     finish_revival(lake)
     report = RevivalReport()
     places = open_letters(lake, topic=topic, reason=reason).select(_PLACE).unique().sort(_PLACE).collect()

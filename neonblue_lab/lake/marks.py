@@ -61,7 +61,8 @@ class Marks:
 
     def scan_offsets(self, partition: int, low: int, high: int) -> pl.LazyFrame:
         """Its rows of a partition with offsets from `low` to `high`, out of the files that can hold any."""
-        rows = self._lake.scan(self._name, self.table, offsets=(low, high))
+        can_hold = (pl.col("max.offset") >= low) & (pl.col("min.offset") <= high)
+        rows = self._lake.scan(self._name, self.table, can_hold)
         return rows.filter(pl.col("partition") == partition, pl.col("offset").is_between(low, high))
 
     def covers(self, frame: pl.DataFrame) -> bool:

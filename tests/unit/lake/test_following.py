@@ -79,7 +79,9 @@ def test_stopping_ends_with_the_batch_at_hand(lake: Lake) -> None:
 
 def test_records_that_are_gone_end_it_unless_the_gap_is_accepted(lake: Lake) -> None:
     live = LiveLog([("t", records(0, 0, 3)), ("t", records(0, 8, 10))])
-    with pytest.raises(Conflict, match=r"were deleted .* t-0 offsets 3 to 7 \(5\), the first one still there is 8.* --accept-gap"):
+    with pytest.raises(
+        Conflict, match=r"were deleted .* t-0 offsets 3 to 7 \(5\), the first one still there is 8.* --accept-gap"
+    ):
         follow(lake, live, ["t"], stop=threading.Event())
     assert places(lake) == [(0, 0), (0, 1), (0, 2)]
     report = follow(lake, live, ["t"], stop=threading.Event(), accept_gap=True)

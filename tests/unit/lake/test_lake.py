@@ -230,3 +230,15 @@ def test_a_name_that_would_become_another_is_refused(tmp_path: Path, name: str) 
     with pytest.raises(BadInput, match="cannot lie in"):
         Lake(tmp_path / "lake").ensure(raw_table(name))
     assert not list(tmp_path.rglob("_delta_log"))
+
+
+def test_a_folder_above_that_looks_like_a_partition_is_none(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "event_date=2020-01-01" / "a=b" / "lake")
+    moment = datetime(2026, 3, 2, 23, 59, tzinfo=UTC)
+    event = {"event_id": "e", "event_type": "x", "topic": "t", "timestamp": moment, "partition": 0, "offset": 7}
+    frame = pl.DataFrame([event | {"event_date": date(2026, 3, 2)}], schema=DERIVED["events"].schema)
+    lake.append("events", frame)
+    assert_frame_equal(lake.read("events"), frame)
+    table = lake.open("events")
+    for only, rows in ((pl.col("max.offset") >= 8, 0), (pl.col("partition.event_date") == date(2026, 3, 2), 1)):
+        assert lake.scan("events", table, only).collect().height == rows

@@ -84,7 +84,9 @@ def test_a_hole_is_refused_unless_it_is_accepted_and_then_written_down(lake: Lak
 def test_deleted_records_are_told_by_offset_and_accepted_only_when_asked(lake: Lake) -> None:
     replay(lake, Log({"t": WHOLE[:20]}))
     cut = Log({"t": [record for record in WHOLE if record[1] >= 13]}, beginnings={0: 13, 1: 13})
-    with pytest.raises(Conflict, match=r"were deleted .* t-0 offsets 10 to 12 \(3\), .* t-1 offsets 10 to 12 .* --accept-gap"):
+    with pytest.raises(
+        Conflict, match=r"were deleted .* t-0 offsets 10 to 12 \(3\), .* t-1 offsets 10 to 12 .* --accept-gap"
+    ):
         replay(lake, cut)
     assert replay(lake, Log({"t": WHOLE[:20]})).nothing_to_do
     report = replay(lake, cut, accept_gap=True)
