@@ -184,7 +184,7 @@ class Lab:
         from neonblue_lab.topics.sources import open_source
 
         opened = open_source(source or str(self.settings.topics), topics=topics, client=client)
-        return plan(self.lake, opened, topics, bounds=_bounds(selection), accept_gap=accept_gap)
+        return plan(self.lake, opened, topics, bounds=_bounds(selection), accept_gap=accept_gap, sizes=True)
 
     def follow(
         self,

@@ -68,6 +68,10 @@ class RecordSource(Protocol):
         Raises BadInput where records have no timestamps.
         """
 
+    def stored_bytes(self, topic: str) -> dict[int, int]:
+        """Partition -> about how many bytes its records take where they lie, as compressed there; a partition whose size
+        cannot be learned is left out."""
+
     def read(self, starts: Mapping[str, Offsets], ends: Mapping[str, Offsets] | None = None) -> Iterator[RecordBatch]:
         """Yield every record of the topics in `starts` from the given offsets (a partition not named: from its beginning)
         up to the fixed ends, or to those of `ends` that lie before them. Each call reads anew."""

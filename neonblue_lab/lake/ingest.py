@@ -22,7 +22,7 @@ from neonblue_lab.lake.gaps import Gap, write_down
 from neonblue_lab.lake.interpretation import Interpretation, Interpreter
 from neonblue_lab.lake.lake import Lake
 from neonblue_lab.lake.letters import finish_revival
-from neonblue_lab.lake.plan import ReplayPlan, check_gaps, chosen_topics, gone, held_offsets, plan_topic
+from neonblue_lab.lake.plan import ReplayPlan, check_gaps, chosen_topics, gone, held_offsets, plan_topic, with_sizes
 from neonblue_lab.lake.report import Progress, ReplayReport
 from neonblue_lab.lake.topic_replay import TopicReplay
 
@@ -40,8 +40,9 @@ def plan(
     *,
     bounds: Bounds | None = None,
     accept_gap: bool = False,
+    sizes: bool = False,
 ) -> ReplayPlan:
-    """What `replay` would read. Writes nothing.
+    """What `replay` would read, with `sizes` also how much. Writes nothing.
 
     Raises:
         NotFound, BadInput, Conflict: as of `replay`.
@@ -52,7 +53,7 @@ def plan(
         found += plan_topic(source, topic, held, bounds(source, topic, held) if bounds else None)
     if not accept_gap:
         check_gaps(source.name, found)
-    return ReplayPlan(tuple(found))
+    return ReplayPlan(tuple(with_sizes(source, found) if sizes else found))
 
 
 def replay(

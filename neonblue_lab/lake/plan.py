@@ -1,7 +1,7 @@
 """What a replay is going to read: the offsets of each partition, related to what the lake holds already."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from neonblue_lab.errors import BadInput, Conflict, NotFound
@@ -25,6 +25,7 @@ class PartitionPlan:
         stop: the one to stop before; nothing is read where both are equal.
         held: the next offset that the lake lacks; None where it has nothing of the partition.
         beginning, end: what the source has.
+        bytes: about how much of the source's storage the records to read take; None where it is not known.
     """
 
     topic: str
@@ -34,6 +35,7 @@ class PartitionPlan:
     held: int | None
     beginning: int
     end: int
+    bytes: int | None = None
 
     @property
     def records(self) -> int:
@@ -77,7 +79,7 @@ class ReplayPlan:
         """For machines: partitions with `from`, `to`, `records`, `held`, `lag`; and the gaps."""
         rows = [
             {"topic": p.topic, "partition": p.partition, "from": p.first, "to": p.stop, "records": p.records}
-            | {"held": p.held, "beginning": p.beginning, "end": p.end, "lag": p.lag}
+            | {"bytes": p.bytes, "held": p.held, "beginning": p.beginning, "end": p.end, "lag": p.lag}
             for p in self.partitions
         ]
         records = sum(partition.records for partition in self.partitions)
@@ -85,11 +87,12 @@ class ReplayPlan:
 
     def __str__(self) -> str:
         """A table, and what it comes to."""
-        header = ["topic", "partition", "from", "to", "records", "held up to", "lag"]
-        rows = [
-            [p.topic, *(f"{n:,}" for n in (p.partition, p.first, p.stop, p.records, p.held or 0, p.lag))]
-            for p in self.partitions
-        ]
+        header = ["topic", "partition", "from", "to", "records", "MB", "held up to", "lag"]
+        rows = []
+        for p in self.partitions:
+            offsets = (f"{number:,}" for number in (p.partition, p.first, p.stop, p.records))
+            megabytes = "?" if p.bytes is None else f"{p.bytes / 1e6:,.1f}"
+            rows.append([p.topic, *offsets, megabytes, f"{p.held or 0:,}", f"{p.lag:,}"])
         widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
         lines = [
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
@@ -151,6 +154,17 @@ def plan_topic(
         first = max(first, mark or 0)
         plans.append(PartitionPlan(topic, partition, first, max(first, stop), mark, beginning, end))
     return plans
+
+
+def with_sizes(source: RecordSource, plans: Sequence[PartitionPlan]) -> list[PartitionPlan]:
+    """The plans with `bytes`: the share, by offsets, of what each partition takes where it is stored."""
+    stored = {topic: source.stored_bytes(topic) for topic in {plan.topic for plan in plans}}
+    return [
+        replace(plan, bytes=stored[plan.topic][plan.partition] * plan.records // max(1, plan.end - plan.beginning))
+        if plan.partition in stored[plan.topic]
+        else plan
+        for plan in plans
+    ]
 
 
 def check_gaps(name: str, plans: Sequence[PartitionPlan]) -> None:

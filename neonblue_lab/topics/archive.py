@@ -65,6 +65,13 @@ class ArchiveSource:
         """
         return self._topic(topic).offsets_at(moment)
 
+    def stored_bytes(self, topic: str) -> dict[int, int]:
+        """Partition -> its share, by offsets, of the bytes of the topic's files."""
+        source = self._topic(topic)
+        offsets = {partition: end - source.beginnings[partition] for partition, end in source.ends.items()}
+        total = sum(file.stat().st_size for file in source.files)
+        return {partition: total * count // sum(offsets.values()) for partition, count in offsets.items()}
+
     def read(self, starts: Mapping[str, Offsets], ends: Mapping[str, Offsets] | None = None) -> Iterator[RecordBatch]:
         """Yield the records of the topics in `starts` from the given offsets to the ends, one topic after the other.
 

@@ -32,13 +32,13 @@ class NdjsonTopic:
     def __init__(self, topic: str, files: Sequence[Path], before: Offsets | None = None) -> None:
         """`before`: the ends of the files that come before these."""
         self._topic = topic
-        self._files = files
+        self.files = files
         self._first = (before or {}).get(PARTITION, 0)
 
     @cached_property
     def _file_ends(self) -> list[int]:
         """For each file, one past the offset of its last line."""
-        return list(accumulate((_count_lines(path) for path in self._files), initial=self._first))[1:]
+        return list(accumulate((_count_lines(path) for path in self.files), initial=self._first))[1:]
 
     @property
     def beginnings(self) -> dict[int, int]:
@@ -52,14 +52,14 @@ class NdjsonTopic:
 
     def offsets_at(self, moment: datetime) -> dict[int, int]:
         """Raises BadInput: a line has no timestamp of a broker's."""
-        raise BadInput(f"{self._files[0].parent}: lines have no timestamps to be chosen by. Choose them by offset.")
+        raise BadInput(f"{self.files[0].parent}: lines have no timestamps to be chosen by. Choose them by offset.")
 
     def read(self, ranges: Mapping[int, Range], batch_records: int) -> Iterator[RecordBatch]:
         """Yield the records in `ranges`; files that lie outside are not opened."""
         start, stop = ranges.get(PARTITION, (0, 0))
         batching = Batching(self._topic, batch_records)
         offset = self._first
-        for path, file_end in zip(self._files, self._file_ends, strict=True):
+        for path, file_end in zip(self.files, self._file_ends, strict=True):
             if offset >= stop:
                 break
             if file_end > start:

@@ -52,7 +52,7 @@ class ParquetTopic:
     def __init__(self, topic: str, files: Sequence[Path], before: Offsets | None = None) -> None:
         """`before`: the ends of the files that come before these."""
         self._topic = topic
-        self._files = files
+        self.files = files
         self._before = before or {}
 
     @cached_property
@@ -60,7 +60,7 @@ class ParquetTopic:
         """All row groups in reading order; made from file footers, and from two columns where those do not suffice."""
         groups: list[RowGroup] = []
         last = {partition: end - 1 for partition, end in self._before.items()}
-        for path in self._files:
+        for path in self.files:
             with _opened(path) as file:
                 for index in range(file.metadata.num_row_groups):
                     offsets = _offsets_of(path, file, index)

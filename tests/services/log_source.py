@@ -40,6 +40,10 @@ class Log:
         ends = dict(self._frames[topic].group_by("partition").agg(pl.col("offset").max() + 1).iter_rows())
         return ends | dict(self._ends or {})
 
+    def stored_bytes(self, topic: str) -> dict[int, int]:
+        sizes = self._frames[topic].group_by("partition").agg(pl.col("value").bin.size().sum())
+        return dict(sizes.iter_rows())
+
     def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
         later = self._frames[topic].filter(pl.col("timestamp") >= moment)
         return self.end_offsets(topic) | dict(later.group_by("partition").agg(pl.col("offset").min()).iter_rows())

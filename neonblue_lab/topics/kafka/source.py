@@ -14,6 +14,7 @@ from neonblue_lab.topics.batching import BATCH_RECORDS, Batching, check_batch_re
 from neonblue_lab.topics.kafka.client import Client, OutOfRange, Partition, chosen_client, connect
 from neonblue_lab.topics.kafka.gone import gone
 from neonblue_lab.topics.kafka.security import Cluster
+from neonblue_lab.topics.kafka.sizes import log_sizes
 from neonblue_lab.topics.ranges import Range, ranges_to_read
 
 STALL_SECONDS = 30
@@ -85,6 +86,11 @@ class KafkaSource:
             found = connection.offsets_at([(topic, partition) for partition in ends], milliseconds)
         at = {partition: found[topic, partition] for partition in ends}
         return {p: end if (offset := at[p]) is None else min(offset, end) for p, end in ends.items()}
+
+    def stored_bytes(self, topic: str) -> dict[int, int]:
+        """Partition -> bytes of its log on the brokers; of none where they do not tell this client."""
+        sizes = log_sizes(self._cluster, topic)
+        return {partition: sizes[partition] for partition in self.end_offsets(topic) if partition in sizes}
 
     def read(self, starts: Mapping[str, Offsets], ends: Mapping[str, Offsets] | None = None) -> Iterator[RecordBatch]:
         """Yield the records of the topics in `starts` from the given offsets to the ends, one topic after the other.

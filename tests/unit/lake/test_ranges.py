@@ -103,3 +103,16 @@ def test_a_log_of_which_nothing_is_left_is_told_too(lake: Lake) -> None:
     assert replay(lake, emptied, accept_gap=True).skipped == 3
     assert replay(lake, emptied).skipped == 0
     assert replay(lake, Log({"t": [(0, 4, event(2))]}, beginnings={0: 4})).records == 1
+
+
+def test_a_plan_says_how_much_it_would_read(lake: Lake) -> None:
+    log = Log({"t": WHOLE})
+    sizes = {p: sum(len(value) for number, _, value in WHOLE if number == p) for p in (0, 1)}
+    assert [part.bytes for part in plan(lake, log, sizes=True).partitions] == [sizes[0], sizes[1]]
+    half = plan(lake, log, bounds=bounds(Selection(max_records=50)), sizes=True)
+    assert [part.bytes for part in half.partitions] == [sizes[0] // 2, sizes[1] // 2]
+    assert (
+        half.to_dict()["partitions"][0] | {"from": 0, "to": 25, "records": 25, "lag": 50}
+        == half.to_dict()["partitions"][0]
+    )
+    assert "50 records would be read." in str(half)
