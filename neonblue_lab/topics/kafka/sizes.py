@@ -19,7 +19,7 @@ def log_sizes(cluster: Cluster, topic: str) -> dict[int, int]:
         except AuthorizationError:
             return {}
     sizes: dict[int, int] = {}
-    for directory in (directory for broker in brokers for directory in broker["results"]):
+    for directory in (directory for broker in brokers for directory in broker["log_dirs"]):
         for held in (held for held in directory["topics"] if held["name"] == topic):
             for part in held["partitions"]:
                 number = part["partition_index"]

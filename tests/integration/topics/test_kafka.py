@@ -349,3 +349,10 @@ def test_a_malformed_cluster_url_is_bad_input(location: str) -> None:
 def test_a_location_that_is_neither_is_bad_input() -> None:
     with pytest.raises(BadInput, match="neither a folder nor a Kafka cluster"):
         open_source("s3://bucket/topics")
+
+
+def test_stored_bytes_are_what_the_brokers_hold(client: str, url: str, filled: str, kafka: Any) -> None:
+    source = KafkaSource(url, [filled], client=client)
+    logs = {int(folder.name.rpartition("-")[2]): folder for folder in kafka.data.glob(f"{filled}-*")}
+    held = {p: sum(file.stat().st_size for file in folder.glob("*.log")) for p, folder in logs.items()}
+    assert source.stored_bytes(filled) == {partition: held[partition] for partition in source.end_offsets(filled)}
