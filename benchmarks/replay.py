@@ -140,8 +140,8 @@ def row(what: str, records: int, ours: Sequence[Run], peer: Sequence[Run] = (), 
 
 def kafka_rows(folder: Path, records: int, runs: int) -> list[list[str]]:
     """Rows measured on a real broker; none where it cannot be had, which stderr says."""
-    sys.path.append(str(CHECKOUT / "tests" / "services"))
-    from kafka_broker import KafkaBroker, KafkaUnavailable
+    sys.path.append(str(CHECKOUT))
+    from tests.services.kafka_broker import KafkaBroker, KafkaUnavailable
 
     try:
         broker = KafkaBroker()

@@ -228,6 +228,12 @@ class Scene:
     ) -> Outcome:
         """Compare lake and log as they are, and add what was found of stores."""
         audits = [self.topic.audit(self.home, gone), *stores]
+        for own, shown in {
+            str(self.home): "DATA",
+            self.topic.name: "user_events",
+            self.broker.bootstrap: "host:port",
+        }.items():
+            seen = seen.replace(own, shown)
         lost, doubled = sum(a.lost.total() for a in audits), sum(a.doubled.total() for a in audits)
         told = [f"{sentence} ({count} times)" if count > 1 else sentence for sentence, count in self.flaws.items()]
         told += [example for audit in audits for example in audit.examples]

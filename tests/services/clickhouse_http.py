@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,15 +26,14 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.services.kafka_broker import free_ports
+from tests.services.server import Server
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30
-STOP_SECONDS = 10
 PASSWORD_VARIABLE = "CLICKHOUSE_FRONT_PASSWORD"
 
 # Parameters of a request that are no settings of the query.
@@ -59,7 +57,7 @@ class ClickHouseStartFailed(Exception):
     """chDB is installed but the front did not start; the message ends with its log."""
 
 
-class ClickHouseServer:
+class ClickHouseServer(Server):
     """A running server with an empty data folder of its own, removed at the end.
 
     Attributes:
@@ -80,7 +78,7 @@ class ClickHouseServer:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="neonblue-clickhouse-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="neonblue-clickhouse-"))
         self.port = 0
         try:
             self._start()
@@ -88,33 +86,6 @@ class ClickHouseServer:
             self.__exit__(None, None, None)
             raise
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def kill(self) -> None:
-        """SIGKILL: the engine has no chance to say goodbye."""
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that is not heeded."""
-        process = getattr(self, "_process", None)
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def restart(self) -> None:
-        """Start again on the same port and data, stopping it first if it still runs; return when it answers."""
-        self.stop()
-        self._start()
 
     def _start(self) -> None:
         for attempts_left in (2, 1, 0):
@@ -129,9 +100,9 @@ class ClickHouseServer:
             return
 
     def _launch(self, port: int) -> None:
-        command = [sys.executable, "-m", "tests.services.clickhouse_http", str(port), str(self._folder / "data")]
+        command = [sys.executable, "-m", "tests.services.clickhouse_http", str(port), str(self.folder / "data")]
         environment = os.environ | ({PASSWORD_VARIABLE: self._password} if self._password else {})
-        with (self._folder / "log").open("wb") as log:
+        with (self.folder / "log").open("wb") as log:
             # A session of its own: Ctrl-C in the terminal reaches the tests, which then stop the server in order.
             self._process = subprocess.Popen(
                 command, cwd=CHECKOUT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -142,7 +113,7 @@ class ClickHouseServer:
                 return
             time.sleep(0.02)
         self.stop()
-        log_text = (self._folder / "log").read_text(errors="replace")
+        log_text = (self.folder / "log").read_text(errors="replace")
         raise ClickHouseStartFailed(f"no ClickHouse answered at port {port}; the end of its log:\n{log_text[-4000:]}")
 
 

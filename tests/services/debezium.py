@@ -4,19 +4,18 @@ The jars come from Maven Central, once, into the git-ignored `.cache/` of the ch
 """
 
 import json
-import shutil
 import subprocess
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from tests.services.kafka_broker import LOGGING, STOP_SECONDS, free_ports, jars, require_java
+from tests.services.kafka_broker import LOGGING, free_ports, jars, require_java
+from tests.services.server import Server
 
 POM = Path(__file__).with_suffix(".pom.xml")
 START_SECONDS = 90
@@ -46,7 +45,7 @@ class ConnectStartFailed(Exception):
     """The worker is installed but its connector did not run; the message ends with its log."""
 
 
-class Connect:
+class Connect(Server):
     """A running worker with one connector: the tables of a PostgreSQL database to topics `<prefix>.<schema>.<table>`."""
 
     def __init__(self, kafka: str, database: str, *, prefix: str, tables: list[str], schemas: bool = False) -> None:
@@ -85,55 +84,28 @@ class Connect:
         }
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="neonblue-connect-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="neonblue-connect-"))
         try:
-            (self._folder / "log4j2.properties").write_text(LOGGING)
+            (self.folder / "log4j2.properties").write_text(LOGGING)
             connector = {"name": self._name, "config": self._settings}
-            (self._folder / "connector.json").write_text(json.dumps(connector))
+            (self.folder / "connector.json").write_text(json.dumps(connector))
             self._start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def kill(self) -> None:
-        """SIGKILL: the worker has no chance to note down how far it is."""
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that is not heeded."""
-        process = getattr(self, "_process", None)
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def restart(self) -> None:
-        """Start again where its notes say, stopping it first if it still runs; return when the connector runs."""
-        self.stop()
-        self._start()
-
     def _start(self) -> None:
         [self._port] = free_ports(1)
-        worker = WORKER.format(port=self._port, folder=self._folder, **self._worker)
-        (self._folder / "worker.properties").write_text(worker)
+        worker = WORKER.format(port=self._port, folder=self.folder, **self._worker)
+        (self.folder / "worker.properties").write_text(worker)
         quick = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
-        logging = f"-Dlog4j2.configurationFile=file:{self._folder / 'log4j2.properties'}"
+        logging = f"-Dlog4j2.configurationFile=file:{self.folder / 'log4j2.properties'}"
         main = ["org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties", "connector.json"]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["java", *quick, logging, "-cp", self._classpath, *main],
-                cwd=self._folder,
+                cwd=self.folder,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -151,7 +123,7 @@ class Connect:
 
     def log(self) -> str:
         """What it wrote so far, on all its starts."""
-        return (self._folder / "log").read_text(errors="replace")
+        return (self.folder / "log").read_text(errors="replace")
 
     def _states(self) -> list[str]:
         """The states of the connector and its task; empty while it does not answer."""

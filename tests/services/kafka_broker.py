@@ -19,18 +19,18 @@ import time
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from xml.etree import ElementTree
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from tests.services.server import Server
+
 CACHE = Path(__file__).resolve().parent.parent.parent / ".cache"
 POM = Path(__file__).with_name("kafka_broker.pom.xml")
 JAVA_MAJOR = 17
 START_SECONDS = 60
-STOP_SECONDS = 10
 PORTS = range(20_000, 30_000)
 """Below the ephemeral range, so that no outgoing connection takes a broker's port between its kill and its restart."""
 
@@ -126,17 +126,15 @@ def free_ports(count: int) -> list[int]:
         return ports
 
 
-class KafkaBroker:
+class KafkaBroker(Server):
     """A running broker with an empty data folder of its own, removed at the end.
 
     Attributes:
         bootstrap: `127.0.0.1:port`; it stays the same over `kill` and `restart`.
-        folder: where everything of the broker lies.
         format_options: what its storage is formatted with besides the usual.
     """
 
     bootstrap: str
-    folder: Path
     format_options: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -154,9 +152,8 @@ class KafkaBroker:
                 *self.format_options,
             ).wait()
             for attempts_left in (2, 1, 0):
-                self._process = self._java("kafka.Kafka", self._properties)
                 try:
-                    self._await_answer()
+                    self._start()
                     break
                 except KafkaStartFailed as failure:
                     if attempts_left == 0 or "Address already in use" not in str(failure):
@@ -167,31 +164,7 @@ class KafkaBroker:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def kill(self) -> None:
-        """SIGKILL: the broker has no chance to say goodbye."""
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """SIGTERM, and SIGKILL if that is not heeded."""
-        process = getattr(self, "_process", None)
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def restart(self) -> None:
-        """Start again on the same port and data, stopping it first if it still runs; return when it answers."""
-        self.stop()
+    def _start(self) -> None:
         self._process = self._java("kafka.Kafka", self._properties)
         self._await_answer()
 

@@ -13,16 +13,15 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
 
 from tests.services.kafka_broker import free_ports
+from tests.services.server import Server
 
 BINARIES = Path("/usr/lib/postgresql")
 START_SECONDS = 30
-STOP_SECONDS = 10
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -60,7 +59,7 @@ def _owner() -> str | None:
     raise PostgresUnavailable("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
 
 
-class Postgres:
+class Postgres(Server):
     """A running server with an empty data folder of its own, removed at the end.
 
     Attributes:
@@ -68,6 +67,7 @@ class Postgres:
     """
 
     port: int
+    stop_signal = signal.SIGINT  # What PostgreSQL calls a fast shutdown; SIGTERM waits for clients to leave.
 
     def __init__(self) -> None:
         self._bin = _binaries()
@@ -85,10 +85,10 @@ class Postgres:
         return self._url(name)
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="neonblue-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="neonblue-postgres-"))
         try:
             if self._owner is not None:
-                shutil.chown(self._folder, self._owner)
+                shutil.chown(self.folder, self._owner)
             self._initialise()
             for attempts_left in (2, 1, 0):
                 [self.port] = free_ports(1)
@@ -103,12 +103,6 @@ class Postgres:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def kill(self) -> None:
         """SIGKILL to the server and all its processes: nobody has a chance to say goodbye."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
@@ -118,33 +112,17 @@ class Postgres:
                 os.kill(child, signal.SIGKILL)
         self._process.wait()
 
-    def stop(self) -> None:
-        """End all sessions and shut down, and SIGKILL if that takes too long."""
-        process = getattr(self, "_process", None)
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGINT)  # What PostgreSQL calls a fast shutdown; SIGTERM waits for clients to leave.
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def restart(self) -> None:
-        """Start again on the same port and data, stopping it first if it still runs; return when it answers."""
-        self.stop()
-        self._start()
-
     def _url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     @property
     def _data(self) -> Path:
-        return self._folder / "data"
+        return self.folder / "data"
 
     def _initialise(self) -> None:
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         command = [str(self._bin / "initdb"), "-D", str(self._data), *options]
-        made = subprocess.run(command, user=self._owner, cwd=self._folder, capture_output=True, text=True, check=False)
+        made = subprocess.run(command, user=self._owner, cwd=self.folder, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             raise PostgresStartFailed(f"initdb failed:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
 
@@ -153,16 +131,16 @@ class Postgres:
         command = [str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            with (self._folder / "log").open("wb") as log:
+            with (self.folder / "log").open("wb") as log:
                 # A session of its own: Ctrl-C in the terminal reaches the tests, which then stop the server in order.
                 self._process = subprocess.Popen(
-                    command, user=self._owner, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+                    command, user=self._owner, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
                 )
             while time.monotonic() < deadline and self._process.poll() is None:
                 if self._answers():
                     return
                 time.sleep(0.05)
-            written = (self._folder / "log").read_text(errors="replace")
+            written = (self.folder / "log").read_text(errors="replace")
             if "is still in use" not in written:  # By a process of a killed server that has yet to notice.
                 break
             time.sleep(0.05)
