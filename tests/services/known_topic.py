@@ -159,6 +159,7 @@ class KnownTopic:
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
+            bootstrap_timeout_ms=90_000,
             delivery_timeout_ms=90_000,
         ) as producer:
             acknowledged = []

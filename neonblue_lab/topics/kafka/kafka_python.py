@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from typing import Any
 
@@ -189,9 +189,11 @@ class KafkaPythonClient:
                 raise OutOfRange((tp.topic, tp.partition), position.offset, str(error)) from error
             fetched = Fetched() if self._rebalances is None else self._rebalances.told()
             fetched.frames = [(tp.topic, _frame(records)) for tp, records in polled.items()]
+            fetched.positions = {(tp.topic, tp.partition): records[-1].offset + 1 for tp, records in polled.items()}
             # The last offset may be a transaction's marker or compacted away: the position passes it, unseen.
             for tp in self._consumer.assignment() - self._consumer.paused():
-                fetched.positions[tp.topic, tp.partition] = self._consumer.position(tp, timeout_ms=0)
+                with suppress(KafkaTimeoutError):  # of a broker that has just died: what it sent is there all the same
+                    fetched.positions[tp.topic, tp.partition] = self._consumer.position(tp, timeout_ms=0)
         return fetched
 
     def close(self) -> None:

@@ -296,7 +296,7 @@ def test_a_broker_that_does_not_answer_is_said_within_ten_seconds(client: str) -
 def test_a_killed_broker_is_waited_for_and_then_given_up(
     client: str, url: str, kafka: Any, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = numbered(topic, 300, lambda i: b"%d" % i * 50_000)
+    sent = numbered(topic, 300, lambda i: b"%d" % i * 150_000)  # more than a client fetches ahead
     produce(FrameSource(topic, sent), url)
 
     patient, impatient = (
@@ -305,11 +305,13 @@ def test_a_killed_broker_is_waited_for_and_then_given_up(
     read = [next(patient).frame]
     next(impatient)
     kafka.kill()
-    with monkeypatch.context() as patch:
-        patch.setattr("neonblue_lab.topics.kafka.source.STALL_SECONDS", 1)
-        with pytest.raises(Unavailable, match=rf"sent nothing for 1 s, waiting for {topic}-"):
-            list(impatient)
-    kafka.restart()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("neonblue_lab.topics.kafka.source.STALL_SECONDS", 1)
+            with pytest.raises(Unavailable, match=rf"sent nothing for 1 s, waiting for {topic}-"):
+                list(impatient)
+    finally:
+        kafka.restart()
     read += [batch.frame for batch in patient]
 
     assert_frame_equal(pl.concat(read).sort("partition", "offset"), sent.sort("partition", "offset"))
