@@ -33,8 +33,9 @@ def broker_killed_while_following(scene: Scene, size: Size) -> Outcome:
     """Kill the broker while a follower reads and records arrive."""
     with scene.following() as follower:
         with scene.records_arriving():
+            scene.await_commit(follower)  # a follower that finds no broker when it starts says so and leaves
             for _ in range(size.times):
-                time.sleep(scene.rng.uniform(0.5, 2))
+                time.sleep(scene.rng.uniform(0, 2))
                 scene.broker.kill()
                 time.sleep(DOWN_SECONDS)
                 scene.broker.restart()

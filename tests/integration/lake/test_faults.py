@@ -14,14 +14,7 @@ QUICK = Size(kills=4, times=1, records=2_000, commits=200)
 FAULTS = (
     "killed-while-replaying",
     "killed-while-following",
-    pytest.param(
-        "broker-killed-while-following",
-        marks=pytest.mark.xfail(
-            reason="after the broker is back, the kafka-python follower at times never asks for one of its partitions again: "
-            "it must be restarted, and then goes on without loss",
-            strict=False,
-        ),
-    ),
+    "broker-killed-while-following",
     "partition-added",
     "log-truncated",
     "log-truncated-where-nothing-was",
