@@ -77,8 +77,8 @@ class RecordSource(Protocol):
         up to the fixed ends, or to those of `ends` that lie before them. Each call reads anew."""
 
 
-Position = Callable[[str, int], int]
-"""Topic, partition -> the offset that is to be read next."""
+Position = Callable[[str, int], int | None]
+"""Topic, partition -> the offset that is to be read next; None: the first one that is there."""
 
 
 class LiveSource(Protocol):

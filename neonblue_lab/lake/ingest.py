@@ -108,7 +108,7 @@ def replay(
                     one.take(read)
                     one.lags(ends)
                     _tell(on_progress, topic, one)
-        one.move({p.partition: p.stop for p in parts if p.records or p.gap})
+        one.move({p.partition: p.stop for p in parts if p.records or p.gap or p.begins})
         fold_experiments(lake)
     if not report.nothing_to_do:
         report.events = _new_events(lake, before)
@@ -156,14 +156,14 @@ def follow(
             one.take_up(log.end_offsets(topic))
         write_down(lake, planned.gaps)
         report.skipped = sum(gap.next - gap.first for gap in planned.gaps)
-        for gap in planned.gaps:
-            replays[gap.topic].move({gap.partition: gap.next})
+        for topic, one in replays.items():
+            one.move({part.partition: part.first for part in planned.of(topic) if part.gap or part.begins})
     fold_experiments(lake)
     for topic, one in replays.items():
         _tell(on_progress, topic, one)
 
-    def position(topic: str, partition: int) -> int:
-        return held_offsets(lake, topic, [partition])[partition] or 0
+    def position(topic: str, partition: int) -> int | None:
+        return held_offsets(lake, topic, [partition])[partition]
 
     while True:
         try:

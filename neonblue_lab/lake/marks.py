@@ -85,7 +85,7 @@ class Marks:
         Raises:
             Conflict: another replay moved one of them at this moment. Nothing was written.
         """
-        moved = {partition: end for partition, end in ends.items() if end > self.next[partition]}
+        moved = self.moved(ends)
         marks = {f"{self._topic}/{partition}": end for partition, end in moved.items()}
         self._lake.commit(self.table, rows, marks=marks)
         self.next.update(moved)
@@ -93,6 +93,10 @@ class Marks:
     def move(self, ends: Offsets) -> None:
         """Move the marks without writing rows."""
         self.commit(pl.DataFrame(schema=layout(self._name).schema), ends)
+
+    def moved(self, ends: Offsets) -> dict[int, int]:
+        """Those of `ends` that lie beyond the marks, or are the first ones of their partitions, be they 0."""
+        return {p: end for p, end in ends.items() if end > self.next[p] or self.stated(p) is None}
 
 
 def ends_of(frame: pl.DataFrame) -> Mapping[int, int]:

@@ -48,6 +48,12 @@ class PartitionPlan:
         return max(0, self.end - max(self.held or 0, self.beginning))
 
     @property
+    def begins(self) -> bool:
+        """Whether the lake has nothing of it yet and reads from its first record: from there on, what goes is missed, be it
+        that there is nothing to read yet."""
+        return self.held is None and self.first == self.beginning
+
+    @property
     def gap(self) -> Gap | None:
         """What lies between what the lake holds and the first offset to read."""
         if self.held is None or self.first <= self.held or not (self.records or self.first <= self.beginning):

@@ -104,7 +104,7 @@ class TopicReplay:
         away), and past gaps that were accepted."""
         for marks in (self._raw, self._derived[_LAST]):
             marks.take_up(ends)
-            if any(end > marks.next[partition] for partition, end in ends.items()):
+            if marks.moved(ends):
                 marks.refresh()
                 marks.move(ends)
 

@@ -90,7 +90,7 @@ class ArchiveFollower:
         if len(files) == before:
             return
         added = files_topic(topic, files[before:], known.ends)
-        starts = {p: known.ends[p] if p in known.ends else position(topic, p) for p in added.ends}
+        starts = {p: known.ends[p] if p in known.ends else position(topic, p) or 0 for p in added.ends}
         ranges = ranges_to_read(self.name, topic, starts, None, added.beginnings | known.beginnings, added.ends)
         known.files, known.ends = files, known.ends | added.ends
         known.beginnings = added.beginnings | known.beginnings

@@ -56,7 +56,7 @@ class StandardInput:
     ) -> Iterator[RecordBatch | None]:
         """Yield the lines as they come, until the input ends. When `stop` is set what was read is still handed over."""
         (topic,) = topics
-        self._end = position(topic, PARTITION)
+        self._end = position(topic, PARTITION) or 0
         batching, splitter = Batching(topic, self._batch_records), LineSplitter()
         ended, quiet_since, due = False, time.monotonic(), None
         while not ended and not stop.is_set():

@@ -92,7 +92,7 @@ class LiveLog:
                 continue
             topic, records = arrival
             for partition in {record[0] for record in records}:
-                taken.setdefault((topic, partition), position(topic, partition))
+                taken.setdefault((topic, partition), position(topic, partition) or 0)
             fresh = [record for record in records if record[1] >= taken[topic, record[0]]]
             for partition, offset, _ in fresh:
                 if offset > taken[topic, partition]:

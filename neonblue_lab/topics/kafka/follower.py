@@ -23,6 +23,7 @@ from neonblue_lab.topics.kafka.client import (
 )
 from neonblue_lab.topics.kafka.failures import Unreachable
 from neonblue_lab.topics.kafka.gone import gone
+from neonblue_lab.topics.kafka.identity import TopicIds
 from neonblue_lab.topics.kafka.security import Cluster
 
 FETCH_SECONDS = 0.2
@@ -79,6 +80,7 @@ class KafkaFollower:
                     f"{url} has no topic {', '.join(missing)}; it has: {', '.join(sorted(there)) or 'none'}."
                 )
             self._ends = connection.ends([(topic, partition) for topic in wanted for partition in there[topic]])
+        self._ids = TopicIds(self._cluster, wanted)
 
     @property
     def name(self) -> str:
@@ -98,9 +100,16 @@ class KafkaFollower:
 
         Raises:
             OffsetsGone: records between a position and the first one still there were deleted.
-            Conflict: a position lies beyond the end: the topic was made anew, or cut off.
+            Conflict: a position lies beyond the end: the topic was made anew, or cut off; or it was made anew since this
+                reader was. No batch is of another topic than the one that was there then.
             Unavailable: a broker refuses, or records cannot be decoded.
         """
+        with closing(self._ids):
+            yield from self._follow(topics, position, stop, linger)
+
+    def _follow(
+        self, topics: Sequence[str], position: Position, stop: threading.Event, linger: float
+    ) -> Iterator[RecordBatch | None]:
         while not stop.is_set():
             try:
                 connection = connect(self._cluster, self._client, self._group)
@@ -118,6 +127,7 @@ class KafkaFollower:
         if self._group is not None:
             following.join(self._group)
         quiet_since, look_at = time.monotonic(), 0.0
+        unsure: list[RecordBatch] = []
         while not stop.is_set():
             closed: list[RecordBatch] = []
             try:
@@ -125,9 +135,11 @@ class KafkaFollower:
                     self._ends = following.look()
                     self._note_answer()
                     look_at = time.monotonic() + LOOK_SECONDS
-                closed = following.fetch(linger)
+                unsure += following.fetch(linger)
+                closed = self._of_the_same_topics(unsure)
             except Conflict as lost:
-                yield from following.rest()  # what was read before is not lost with the rest
+                # What was read before is not lost with the rest.
+                yield from self._of_the_same_topics([*unsure, *following.rest()])
                 raise lost
             except Unreachable as error:
                 self._note_silence(error)
@@ -139,6 +151,14 @@ class KafkaFollower:
             if time.monotonic() - quiet_since >= linger:
                 yield None
                 quiet_since = time.monotonic()
+
+    def _of_the_same_topics(self, unsure: list[RecordBatch]) -> list[RecordBatch]:
+        """Take all batches out of the list, once it is sure whose they are."""
+        if unsure:
+            self._ids.check()
+        sure = list(unsure)
+        unsure.clear()
+        return sure
 
     def _note_silence(self, reason: Unreachable) -> None:
         if not self._silent:
@@ -230,6 +250,6 @@ class _Following:
         new = sorted(self._ours - self._read)
         if new:
             positions = {partition: self._position(*partition) for partition in new}
-            unread = [partition for partition, position in positions.items() if position == 0]
-            self._connection.take(positions | self._connection.beginnings(unread))
+            known = {partition: offset for partition, offset in positions.items() if offset is not None}
+            self._connection.take(known | self._connection.beginnings(positions.keys() - known.keys()))
             self._read.update(new)

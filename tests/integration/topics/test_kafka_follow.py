@@ -33,9 +33,9 @@ class Reader:
         self.idle = 0
         self._batches = follower.follow(topics, self._position, stop=self.stop, linger=LINGER)
 
-    def _position(self, topic: str, partition: int) -> int:
+    def _position(self, topic: str, partition: int) -> int | None:
         self.asked.append((topic, partition))
-        return self.marks.get((topic, partition), 0)
+        return self.marks.get((topic, partition))
 
     def take(self, batch: RecordBatch | None) -> None:
         if batch is None:
