@@ -41,15 +41,22 @@ def plan(
     bounds: Bounds | None = None,
     accept_gap: bool = False,
     sizes: bool = False,
+    shared: bool = False,
 ) -> ReplayPlan:
     """What `replay` would read, with `sizes` also how much. Writes nothing.
+
+    Others may be writing a `shared` topic: where the lake is further than the ends, these have become old since the source
+    was opened.
 
     Raises:
         NotFound, BadInput, Conflict: as of `replay`.
     """
     found = []
     for topic in chosen_topics(source, topics):
-        held = held_offsets(lake, topic, list(source.end_offsets(topic)))
+        ends = source.end_offsets(topic)
+        held = held_offsets(lake, topic, list(ends))
+        if shared:
+            held = {p: mark if mark is None else min(mark, ends[p]) for p, mark in held.items()}
         found += plan_topic(source, topic, held, bounds(source, topic, held) if bounds else None)
     if not accept_gap:
         check_gaps(source.name, found)
@@ -150,7 +157,7 @@ def follow(
     interpreter = Interpreter()
     replays = {topic: TopicReplay(lake, topic, interpreter, report, shared=shared) for topic in topics}
     if log is not None:
-        planned = plan(lake, log, topics, accept_gap=accept_gap)
+        planned = plan(lake, log, topics, accept_gap=accept_gap, shared=shared)
         for topic, one in replays.items():
             one.check_same_log(log)
             one.take_up(log.end_offsets(topic))

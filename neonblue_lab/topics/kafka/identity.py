@@ -47,4 +47,8 @@ class TopicIds:
             self._admin.close()
 
     def _ask(self) -> dict[str, object]:
-        return {told["name"]: told["topic_id"] for told in self._admin.describe_topics(self._topics) if told["error_code"] == 0}
+        return {
+            told["name"]: told["topic_id"]
+            for told in self._admin.describe_topics(self._topics)
+            if told["error_code"] == 0
+        }

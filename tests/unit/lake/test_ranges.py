@@ -116,3 +116,21 @@ def test_a_plan_says_how_much_it_would_read(lake: Lake) -> None:
         == half.to_dict()["partitions"][0]
     )
     assert "50 records would be read." in str(half)
+
+
+def test_what_is_deleted_from_a_partition_that_was_empty_is_a_gap(lake: Lake) -> None:
+    full = [(0, 0, event(0))]
+    replay(lake, Log({"t": full}, beginnings={0: 0, 1: 0}, ends={0: 1, 1: 0}))
+    cut = Log({"t": [*full, (1, 3, event(2))]}, beginnings={0: 0, 1: 3}, ends={0: 1, 1: 4})
+    with pytest.raises(Conflict, match=r"t-1 offsets 0 to 2 \(3\), the first one still there is 3"):
+        replay(lake, cut)
+    assert replay(lake, cut, accept_gap=True).skipped == 3
+    assert accepted_gaps(lake).select("partition", "first", "next").rows() == [(1, 0, 3)]
+
+
+def test_ends_that_another_member_of_the_group_has_passed_are_old(lake: Lake) -> None:
+    replay(lake, Log({"t": WHOLE[:20]}))
+    opened_before = Log({"t": WHOLE[:16]})
+    with pytest.raises(Conflict, match="another log, or it was cut off"):
+        plan(lake, opened_before)
+    assert plan(lake, opened_before, shared=True).nothing_to_do
