@@ -154,9 +154,10 @@ class ParquetTopic:
 
 def _opened(path: Path) -> pq.ParquetFile:
     try:
-        metadata = pq.read_metadata(path, memory_map=True)
+        metadata = pq.read_metadata(path)
         named = ["topic"] if "topic" in metadata.schema.to_arrow_schema().names else []
-        file = pq.ParquetFile(path, metadata=metadata, memory_map=True, read_dictionary=named)
+        # Neither mapped nor read ahead: both would keep what was read of the file until its end.
+        file = pq.ParquetFile(path, metadata=metadata, pre_buffer=False, read_dictionary=named)
     except (OSError, pa.ArrowException) as error:
         raise BadInput(f"{path} cannot be read as Parquet: {error}. Replace or remove it.") from error
     missing = [name for name in REQUIRED if name not in file.schema_arrow.names]
