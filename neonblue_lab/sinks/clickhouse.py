@@ -76,7 +76,7 @@ class ClickHouseSink:
 
         Args:
             url: `http(s)://user:password@host:port/database` (database: `neonblue` where the url names none; options:
-                verify, ca_cert, client_cert, client_cert_key), `chdb://` (in memory) or `chdb:///folder`.
+                verify, ca_cert, client_cert, client_cert_key), or `chdb:///folder`, the engine in this process.
             cluster: the name of a cluster in the server's configuration: tables are replicated and distributed.
 
         Raises:
@@ -188,6 +188,8 @@ def _check(where: Address, cluster: str | None) -> None:
     if where.scheme == _EMBEDDED:
         if where.host or where.options or cluster:
             raise BadInput("chdb:// takes a folder (chdb:///folder) and nothing else: no host, no options, no cluster.")
+        if not where.path.strip("/"):
+            raise BadInput("chdb:// takes a folder (chdb:///folder): in memory, what was delivered would be gone at the end.")
         return
     if where.host is None:
         raise BadInput(f"The url of ClickHouse names no host; it looks like {CLICKHOUSE_EXAMPLE}.")
@@ -202,7 +204,7 @@ def _check(where: Address, cluster: str | None) -> None:
 def _connect(where: Address) -> Client:
     if where.scheme == _EMBEDDED:
         try:
-            return clickhouse_connect.get_client(interface=_EMBEDDED, path=where.path or None)
+            return clickhouse_connect.get_client(interface=_EMBEDDED, path=where.path)
         except ProgrammingError as error:
             raise Unavailable(
                 f"{where} cannot be opened; one process has one engine, and a folder belongs to one process: {error}"

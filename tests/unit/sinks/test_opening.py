@@ -60,6 +60,7 @@ def test_addresses(url: str, shown: str) -> None:
         ("clickhouse", "http://host/one/two", "more than a database"),
         ("clickhouse", "http://host/db?compress=1", "takes the options ca_cert, .*, not compress"),
         ("clickhouse", "chdb://host/x", "takes a folder"),
+        ("clickhouse", "chdb://", "takes a folder .*: in memory"),
         ("postgres", "host=localhost password=hunter2", "not the url of a store of this kind"),
         ("postgres", "postgresql://host/db?no_such_option=1", "options that PostgreSQL's client does not know"),
         ("postgres", f"postgresql://user:{MARK}@host/db", "from the environment only.*set NEONBLUE_POSTGRES_URL"),
@@ -113,7 +114,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "chdb", None)
     monkeypatch.delitem(sys.modules, "clickhouse_connect.driver._chdbclient", raising=False)
     monkeypatch.delitem(sys.modules, "clickhouse_connect.driver._backend.chdb_backend", raising=False)
-    sink = open_sink("clickhouse", "chdb://")
+    sink = open_sink("clickhouse", "chdb:///some/folder")
     assert r"pip install 'neonblue-lab[chdb]'" in sink.health().message
     with pytest.raises(Unavailable, match="chdb"):
         sink.prepare({})
