@@ -49,3 +49,11 @@ def test_a_run_that_names_no_version_is_not_passed_over(tmp_path: Path) -> None:
     ran(tmp_path, "yesterday's")
     with pytest.raises(BadInput, match="is no data version"):
         pinned_versions(Lab.open(tmp_path))
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    ran(tmp_path, "events@12")
+    (record,) = (tmp_path / "runs").glob("*/run.json")
+    record.write_text("{")
+    with pytest.raises(BadInput, match=r"run\.json cannot be read: which versions"):
+        pinned_versions(Lab.open(tmp_path))
