@@ -1,6 +1,6 @@
 """Float arrays checked with the name and index of what is wrong in them, and sums within groups of rows."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +46,12 @@ def counts(name: str, values: Floats) -> None:
 def check_alpha(alpha: float) -> None:
     if not 0 < alpha < 1:
         raise BadInput(f"alpha is {alpha}: it must lie between 0 and 1 (0.05 gives 95 % intervals).")
+
+
+def check_option(name: str, value: str, options: Any) -> None:
+    """Raise BadInput where `value` is none of the `options`, a Literal type."""
+    if value not in get_args(options):
+        raise BadInput(f"{name} is {value!r}: it must be one of {', '.join(get_args(options))}.")
 
 
 class Groups:

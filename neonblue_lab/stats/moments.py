@@ -62,10 +62,24 @@ def combine(moments: Moments, groups: ArrayLike, n_groups: int | None = None) ->
     total = parts.total(n)
     common = parts.weighted_mean(n, mean)
     with np.errstate(all="ignore"):
-        within = np.where(n > 1, (n - 1) * variance, 0.0)
-        between = np.where(n > 0, n * (mean - common[parts.index]) ** 2, 0.0)
-        spread = parts.total(within + between) / (total - 1)
-    return Moments(total, common, np.where(total > 1, spread, np.nan))
+        squares = (mean - common[parts.index]) ** 2
+    return Moments(total, common, covariance_of_union(parts, n, total, variance, squares))
+
+
+def covariance_of_union(parts: Groups, n: Floats, total: Floats, covariance: Floats, products: Floats) -> Floats:
+    """Sample covariance of two columns over the union of the parts, shape (groups,); NaN with fewer than 2 units.
+
+    Args:
+        parts: the group that each part goes into.
+        n: number of units of each part.
+        total: number of units of each group.
+        covariance: sample covariance within each part; not looked at where n is below 2.
+        products: product of the two distances of each part's means from its group's; not looked at where n is 0.
+    """
+    with np.errstate(all="ignore"):
+        within = np.where(n > 1, (n - 1) * covariance, 0.0)
+        between = np.where(n > 0, n * products, 0.0)
+        return np.where(total > 1, parts.total(within + between) / (total - 1), np.nan)
 
 
 def from_sums(n: ArrayLike, total: ArrayLike, total_squares: ArrayLike) -> Moments:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import scipy.stats
 import tea_tasting as tt
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.proportion import test_proportions_2indep as proportions_2indep
@@ -88,6 +88,7 @@ class TestPublishedNumbers:
 
 
 class TestOtherLibraries:
+    @settings(max_examples=500)
     @given(seeds)
     def test_welch_is_scipys(self, seed):
         rng = np.random.default_rng(seed)
@@ -103,6 +104,7 @@ class TestOtherLibraries:
             atol=1e-12,
         )
 
+    @settings(max_examples=500)
     @given(seeds)
     def test_the_log_scale_is_tea_tastings(self, seed):
         rng = np.random.default_rng(seed)
@@ -129,6 +131,7 @@ class TestOtherLibraries:
                 atol=1e-12,
             )
 
+    @settings(max_examples=500)
     @given(seeds)
     def test_two_proportions_is_statsmodels_wald_test_in_large_samples(self, seed):
         rng = np.random.default_rng(seed)
