@@ -1,5 +1,7 @@
 """Axes that read the same in every chart: counts, percentages and UTC time."""
 
+import math
+
 import polars as pl
 from altair import Axis
 
@@ -41,3 +43,12 @@ def time(times: pl.Series) -> Axis:
         labelExpr=f"[utcFormat(datum.value, '{label}'), {year}]",
         labelOverlap="greedy",
     )
+
+
+def days(times: pl.Series, *, labels: int) -> Axis:
+    """At most `labels` days of a UTC scale, evenly apart, the first one with its year: for small pictures."""
+    whole = times.dt.truncate("1d").unique().sort()
+    apart = math.ceil(((whole[-1] - whole[0]).days + 1) / labels)
+    shown = pl.datetime_range(whole[0], whole[-1], f"{apart}d", eager=True)
+    label = "[utcFormat(datum.value, '%-d %b'), datum.index == 0 ? utcFormat(datum.value, '%Y') : '']"
+    return Axis(grid=False, values=shown.dt.epoch("ms").to_list(), labelExpr=label)
