@@ -1,6 +1,7 @@
 """The relations that metrics are computed over, as Ibis expressions: who was exposed to what, and what they did afterwards."""
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import ibis
 import ibis.expr.types as ir
@@ -8,7 +9,19 @@ import polars as pl
 from ibis import _
 
 from neonblue_lab.lake.tables import DERIVED
-from neonblue_lab.warehouse.warehouse import Warehouse
+
+
+class Engine(Protocol):
+    """What runs a query over the lake's tables: the warehouse, or ClickHouse with tables of these names."""
+
+    @property
+    def dialect(self) -> str:
+        """The name of its SQL: `duckdb` or `clickhouse`."""
+        ...
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """The rows of one SELECT."""
+        ...
 
 
 def table(name: str) -> ir.Table:
@@ -16,8 +29,8 @@ def table(name: str) -> ir.Table:
     return ibis.table(ibis.Schema.from_polars(DERIVED[name].schema), name=name)
 
 
-def run(warehouse: Warehouse, expression: ir.Table) -> pl.DataFrame:
-    """The rows of an expression, computed by the warehouse."""
+def run(warehouse: Engine, expression: ir.Table) -> pl.DataFrame:
+    """The rows of an expression, computed by an engine."""
     return warehouse.sql(str(ibis.to_sql(expression, dialect=warehouse.dialect)))
 
 
