@@ -2,17 +2,22 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.insights.arms import measured_arms, pairs_of
+from neonblue_lab.insights.details import Details, details, splits, where_broken
+from neonblue_lab.insights.evidence import evidence, learn_priors
 from neonblue_lab.insights.readout import Readout, adjusted_within, primary_metric, readout
-from neonblue_lab.insights.scorecard import ROWS_SCHEMA, Scorecard, scorecard
+from neonblue_lab.insights.scorecard import ROWS_SCHEMA, Scorecard, scorecard, scorecard_of
 from neonblue_lab.knowledge.documents import experiment_documents
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.metrics.series import daily_series
 from neonblue_lab.metrics.statistics import crossovers
+from neonblue_lab.stats.shrinkage import ProgrammePrior
 from neonblue_lab.warehouse.warehouse import Warehouse
 
 
@@ -60,6 +65,35 @@ class Experiments:
         """
         return scorecard(self._warehouse, self._metrics, experiments=experiments, only=metrics, alpha=alpha)
 
+    @cached_property
+    def priors(self) -> dict[str, ProgrammePrior]:
+        """What finished experiments with a sound split have taught of the programme's lifts, by metric, on the log scale."""
+        try:
+            measured = measured_arms(self._warehouse, self._metrics)
+        except NotFound:
+            return {}
+        broken = scorecard_of(self._warehouse, measured, None, 0.05).broken_splits
+        running = self.list(status="running")
+        past = measured.arms.join(broken, on="experiment_id", how="anti").join(running, on="experiment_id", how="anti")
+        return learn_priors(pairs_of(past))
+
+    def details(self, experiment_id: str, *, alpha: float = 0.05) -> Details:
+        """One experiment over time and by segment, and where its split broke: the frames of its charts, and sentences.
+
+        Raises:
+            NotFound: no such experiment, or no data of it.
+        """
+        experiment = self.get(experiment_id)
+        measured = measured_arms(self._warehouse, self._metrics, experiments=[experiment_id])
+        names = measured.arms["metric"].unique().sort().to_list()
+        primary = primary_metric(experiment["primary_metric"], names, self._metrics)
+        own = measured.variants.filter(experiment_id=experiment_id)
+        return details(self._warehouse, self._metrics, experiment_id, own, primary, alpha=alpha)
+
+    @property
+    def _signs(self) -> dict[str, int]:
+        return {name: -1 for name, metric in self._metrics.items() if metric.better == "lower"}
+
     def named(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows with an experiment_id, with the experiment's name as a column after it."""
         names = self._warehouse.sql("SELECT experiment_id, name FROM experiments")
@@ -101,6 +135,12 @@ class Experiments:
             raise BadInput(
                 f"Experiment {experiment_id} was defined without variants: which is the control is not known."
             )
-        card = scorecard(self._warehouse, self._metrics, experiments=[experiment_id], alpha=alpha)
+        measured = measured_arms(self._warehouse, self._metrics, experiments=[experiment_id])
+        card = scorecard_of(self._warehouse, measured, [experiment_id], alpha)
+        found = evidence(pairs_of(measured.arms), sign=self._signs, priors=self.priors, alpha=alpha)
         crossed = crossovers(self._warehouse, [experiment_id])
-        return readout(card, experiment, self._metrics, int(crossed["users"].sum()))
+        said = readout(card, found, experiment, self._metrics, int(crossed["users"].sum()))
+        if said.verdict == "do not trust":
+            own = measured.variants.filter(experiment_id=experiment_id)
+            said.reasons += where_broken(*splits(self._warehouse, experiment_id, own))
+        return said

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
+from neonblue_lab.insights.evidence import METHODS as EVIDENCE_METHODS
 from neonblue_lab.insights.scorecard import METHODS, SAMPLE_RATIO_ALPHA, Scorecard, with_intervals
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.stats.multiplicity import benjamini_hochberg
@@ -24,8 +25,9 @@ class Readout(BaseModel):
         reasons: sentences, the weightiest first.
         recommendations: what to do next.
         primary_metric: the metric that the verdict is about.
-        rows: comparisons as in a scorecard. `p_adjusted` counts the primary metric's comparisons as one family, as the
-            verdict is about them, and all others as another.
+        rows: comparisons as in a scorecard, with the columns of `evidence.EVIDENCE_SCHEMA`. `p_adjusted` counts the primary
+            metric's comparisons as one family, as the verdict is about them, and all others as another;
+            `always_p_adjusted` likewise, of the always-valid p-values.
         checks: as in a scorecard.
         crossovers: users seen in more than one variant; no number counts them.
         methods: number -> method.
@@ -63,11 +65,18 @@ class Readout(BaseModel):
         )
 
 
-def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str, Metric], crossovers: int) -> Readout:
+def readout(
+    card: Scorecard,
+    found: pl.DataFrame,
+    experiment: Mapping[str, Any],
+    metrics: Mapping[str, Metric],
+    crossovers: int,
+) -> Readout:
     """Judge one experiment.
 
     Args:
         card: a scorecard of this experiment alone, with at least one check.
+        found: what `evidence.evidence` says of its comparisons.
         experiment: its row of `experiments`.
         metrics: definitions by name; a metric without one counts as better when higher.
         crossovers: users that were seen in more than one variant.
@@ -76,7 +85,9 @@ def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str
     measured: list[str] = [check["metric"] for check in checks]
     stated = experiment.get("primary_metric")
     primary = primary_metric(stated, measured, metrics)
-    rows = adjusted_within(card.rows, {experiment["experiment_id"]: primary}).to_dicts()
+    known = card.rows.join(found, on=["experiment_id", "metric", "variant_id"], how="left", maintain_order="left")
+    families = {experiment["experiment_id"]: primary}
+    rows = adjusted_within(adjusted_within(known, families), families, of="always_p_value").to_dicts()
     variants = experiment.get("variants") or []
     names = {variant["variant_id"]: variant["name"] or variant["variant_id"] for variant in variants}
     sign = {m: -1 if m in metrics and metrics[m].better == "lower" else 1 for m in measured}
@@ -107,7 +118,11 @@ def readout(card: Scorecard, experiment: Mapping[str, Any], metrics: Mapping[str
         checks=checks,
         crossovers=crossovers,
         methods=METHODS
-        | {"p_adjusted": "Benjamini-Hochberg over the comparisons on the primary metric; likewise over all others"},
+        | EVIDENCE_METHODS
+        | dict.fromkeys(
+            ("p_adjusted", "always_p_adjusted"),
+            "Benjamini-Hochberg over the comparisons on the primary metric; likewise over all others",
+        ),
     )
 
 
@@ -120,18 +135,19 @@ def primary_metric(stated: str | None, measured: Sequence[str], metrics: Mapping
     )
 
 
-def adjusted_within(rows: pl.DataFrame, primary: Mapping[str, str]) -> pl.DataFrame:
+def adjusted_within(rows: pl.DataFrame, primary: Mapping[str, str], of: str = "p_value") -> pl.DataFrame:
     """Rows of a scorecard with p-values adjusted within each experiment, in two families: its primary metric's comparisons,
     and all others.
 
     Args:
         rows: as of a scorecard.
         primary: experiment -> its primary metric.
+        of: the column of p-values; `<name>_value` is adjusted to `<name>_adjusted`.
     """
     metric = pl.col("experiment_id").replace_strict(primary, return_dtype=pl.String)
     families = rows.select(pl.struct("experiment_id", pl.col("metric") == metric).rank("dense") - 1).to_series()
-    adjusted = benjamini_hochberg(rows["p_value"].fill_null(np.nan).to_numpy(), families.to_numpy())
-    return rows.with_columns(p_adjusted=pl.Series(adjusted, nan_to_null=True))
+    adjusted = benjamini_hochberg(rows[of].fill_null(np.nan).to_numpy(), families.to_numpy())
+    return rows.with_columns(pl.Series(of.replace("_value", "_adjusted"), adjusted, nan_to_null=True))
 
 
 def _judge(
@@ -156,21 +172,20 @@ def _judge(
         )
         return "not enough data", None, [reason], ["Check that exposures and outcomes arrive for every variant."]
     gain = {row["variant_id"]: sign[primary] * row["difference"] for row in tested}
-    clear = [row for row in tested if row["p_adjusted"] < alpha]
+    # An experiment that runs is looked at again and again: only what may be read any day decides it.
+    decisive = "always_p_adjusted" if status == "running" else "p_adjusted"
+    clear = [row for row in tested if row[decisive] is not None and row[decisive] < alpha]
     better = sorted((row for row in clear if gain[row["variant_id"]] > 0), key=lambda row: -gain[row["variant_id"]])
     worse = [row for row in clear if gain[row["variant_id"]] < 0]
-    if better and status == "running":
-        early = (
-            "Let it run to its planned end: of tests that are read again and again, many look won once that are not."
-        )
-        return "keep running", None, [_sentence(row, names, alpha) for row in better], [early]
     harm = {row["variant_id"]: _harm(row, rows, sign, alpha) for row in better}
     if winner := next((row for row in better if not harm[row["variant_id"]]), None):
         passed_over = better[: better.index(winner)]
         said = [winner, *(found for row in passed_over for found in [row, *harm[row["variant_id"]]])]
-        expected = "Expect less than the measured lift after roll-out: winners are picked for having measured high."
-        advice = [f"Roll out {_name(winner, names)}.", expected]
-        return "ship", winner["variant_id"], [_sentence(row, names, alpha) for row in said], advice
+        advice = [f"Roll out {_name(winner, names)}.", _expected(winner)]
+        reasons = [_sentence(row, names, alpha) for row in said]
+        if status == "running":
+            reasons.append(_any_day(winner, alpha))
+        return "ship", winner["variant_id"], reasons, advice
     if better:
         said = [found for row in better for found in [row, *harm[row["variant_id"]]]]
         harmed = dict.fromkeys(row["metric"] for row in said if row["metric"] != primary)
@@ -188,8 +203,47 @@ def _judge(
             [f"Take {', '.join(_name(row, names) for row in worse)} out; let the rest run."],
         )
     if status == "running":
-        return "keep running", None, reasons, ["Let it run to its planned size; an early look is no reason to stop."]
-    return "no difference seen", None, reasons, ["Keep the control, or test a bolder change with more users."]
+        advice = ["Let it run to its planned size; an early look is no reason to stop."]
+        if any(row["p_adjusted"] < alpha for row in tested):
+            advice = [
+                "Let it run to its planned end: of tests that are read again and again, many look won once that are not."
+            ]
+        return "keep running", None, reasons, advice
+    return (
+        "no difference seen",
+        None,
+        reasons,
+        [f"Keep the control, or test a bolder change with more users.{_missed(tested)}"],
+    )
+
+
+def _any_day(row: Mapping[str, Any], alpha: float) -> str:
+    """Why an experiment that runs may be decided now."""
+    low, high = row["always_low"], row["always_high"]
+    interval = "" if low is None else f" {1 - alpha:.0%} interval {low:+.1%} to {high:+.1%},"
+    return (
+        f"This may be decided before the planned end: always-valid{interval} p = {row['always_p_adjusted']:.2g}, which hold however "
+        "often they are looked at."
+    )
+
+
+def _expected(winner: Mapping[str, Any]) -> str:
+    """What to expect of a winner after roll-out."""
+    if winner["shrunk_lift"] is None:
+        return "Expect less than the measured lift after roll-out: winners are picked for having measured high."
+    low, high = winner["shrunk_low"], winner["shrunk_high"]
+    return (
+        f"Expect a lift of {winner['shrunk_lift']:+.1%} ({low:+.1%} to {high:+.1%}) after roll-out, not the measured one: winners "
+        "are picked for having measured high, and this is what the programme's past makes of it."
+    )
+
+
+def _missed(tested: Sequence[Mapping[str, Any]]) -> str:
+    """What could not have been seen with so many users."""
+    smallest = min((row["detectable_lift"] for row in tested if row["detectable_lift"] is not None), default=None)
+    return (
+        "" if smallest is None else f" Lifts below {smallest:.1%} would mostly have been missed with the users it had."
+    )
 
 
 def _harm(

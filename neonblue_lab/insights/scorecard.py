@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from neonblue_lab.errors import NotFound
-from neonblue_lab.metrics.definitions import Metric
-from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, collect, users
+from neonblue_lab.insights.arms import MeasuredArms, measured_arms, pairs_of
+from neonblue_lab.metrics.definitions import SHARES, Metric
+from neonblue_lab.metrics.statistics import users
 from neonblue_lab.stats.moments import Moments
 from neonblue_lab.stats.multiplicity import benjamini_hochberg
 from neonblue_lab.stats.omnibus import homogeneity, welch_anova
@@ -19,7 +19,10 @@ from neonblue_lab.warehouse.warehouse import Warehouse
 
 METHODS = {
     "mean": "Welch's t-test",
+    "ratio": "Welch's t-test of the ratio of means, linearised (delta method)",
+    "quantile": "Welch's t-test of the quantiles, standard errors from order statistics",
     "proportion": "two-proportion test with unpooled variances",
+    "retention": "two-proportion test with unpooled variances",
     "lift": "delta method on the logarithm of the ratio of means; on the ratio itself where one mean is not positive",
     "p_adjusted": "Benjamini-Hochberg over all comparisons of the scorecard",
     "srm_p_value": "chi-squared test of the users (or, without assignments, units) in each variant against the allocation "
@@ -178,64 +181,22 @@ def scorecard(
         BadInput: alpha does not lie between 0 and 1.
     """
     wanted = None if experiments is None else list(experiments)
-    statistics = collect(warehouse, metrics, wanted)
-    if only is not None:
-        statistics = _of_metrics(statistics, only, metrics)
-    of_them = f" of {', '.join(wanted)}" if wanted else ""
-    if statistics.is_empty():
-        raise NotFound(
-            f"The lake holds no assignments and no metric totals to compare{of_them}: `neonblue replay --from ...` brings "
-            "them in."
-        )
-    variants = _variants(warehouse)
-    arms = statistics.join(variants, on=["experiment_id", "variant_id"], how="inner", maintain_order="left")
-    if arms.is_empty():
-        raise NotFound(
-            f"The lake holds data{of_them}, but no definition of a variant that it belongs to: which variant is the control "
-            "is not known. An `experiment_created` event with `variants` says so."
-        )
-    unknown = statistics.join(arms, on=["experiment_id", "variant_id"], how="anti")
-    undefined = unknown.join(arms, on="experiment_id", how="anti")["experiment_id"].unique().sort()
-    rows = _compare(arms, alpha)
+    measured = measured_arms(warehouse, metrics, experiments=wanted, only=only)
+    return scorecard_of(warehouse, measured, wanted, alpha)
+
+
+def scorecard_of(warehouse: Warehouse, measured: MeasuredArms, wanted: list[str] | None, alpha: float) -> Scorecard:
+    """The same, of statistics that are there already."""
+    arms, variants = measured.arms, measured.variants
+    rows = _compare(pairs_of(arms), alpha)
     return Scorecard(
         data_version=warehouse.data_version,
         experiments=rows["experiment_id"].n_unique(),
         rows=rows,
         checks=_check(arms, _assigned(variants, users(warehouse, wanted)), _started(warehouse)),
-        without_definition=tuple(undefined),
-        unknown_variants=unknown.join(arms, on="experiment_id", how="semi")
-        .group_by("experiment_id", "variant_id")
-        .agg(pl.col("n").max())
-        .sort("experiment_id", "variant_id"),
+        without_definition=measured.without_definition,
+        unknown_variants=measured.unknown_variants,
         alpha=alpha,
-    )
-
-
-def _of_metrics(statistics: pl.DataFrame, only: Iterable[str], metrics: Mapping[str, Metric]) -> pl.DataFrame:
-    names, measured = list(only), set(statistics["metric"])
-    for name in names:
-        if name not in {*metrics, *measured}:
-            raise NotFound(f"There is no metric {name}; there are {', '.join(sorted({*metrics, *measured}))}.")
-    if measured and not measured & set(names):
-        raise NotFound(f"There is no data of {', '.join(names)}; there is of {', '.join(sorted(measured))}.")
-    return statistics.filter(pl.col("metric").is_in(names))
-
-
-def _variants(warehouse: Warehouse) -> pl.DataFrame:
-    """Defined variants: experiment_id, variant_id, position (0 is the control) and allocation: 1 where an experiment does
-    not state all of them, null where it states one that is no share."""
-    experiments = warehouse.sql("SELECT experiment_id, variants FROM experiments WHERE len(variants) > 0")
-    exploded = experiments.explode("variants", empty_as_null=False, keep_nulls=False).unnest("variants")
-    exploded = exploded.unique(["experiment_id", "variant_id"], keep="first", maintain_order=True)
-    share = pl.col("allocation")
-    return exploded.select(
-        "experiment_id",
-        "variant_id",
-        position=pl.int_range(pl.len()).over("experiment_id"),
-        allocation=pl.when(share.is_null().any().over("experiment_id"))
-        .then(1.0)
-        .when((share.is_finite() & (share >= 0)).all().over("experiment_id"))
-        .then(share),
     )
 
 
@@ -263,10 +224,7 @@ def _successes(frame: pl.DataFrame, suffix: str = "") -> "np.ndarray[Any, np.dty
     return frame.select(successes.cast(pl.Float64)).to_series().to_numpy()
 
 
-def _compare(arms: pl.DataFrame, alpha: float) -> pl.DataFrame:
-    names = [name for name in STATISTICS_SCHEMA if name not in ("experiment_id", "metric", "kind")]
-    controls = arms.filter(pl.col("position") == 0).select("experiment_id", "metric", *names)
-    pairs = arms.filter(pl.col("position") > 0).join(controls, on=["experiment_id", "metric"], suffix="_control")
+def _compare(pairs: pl.DataFrame, alpha: float) -> pl.DataFrame:
     by_kind = []
     for (kind,), part in pairs.group_by("kind"):
         by_kind.append(
@@ -280,7 +238,7 @@ def _compare(arms: pl.DataFrame, alpha: float) -> pl.DataFrame:
 
 
 def _test(kind: str, pairs: pl.DataFrame, alpha: float, lift_scale: LiftScale) -> Comparison:
-    if kind == "proportion":
+    if kind in SHARES:
         return two_proportions(
             pairs["n_control"].to_numpy(),
             _successes(pairs, "_control"),
@@ -311,7 +269,7 @@ def _check(arms: pl.DataFrame, assigned: pl.DataFrame, started: pl.DataFrame) ->
     of_units = sample_ratio(
         arms["test"].to_numpy(), arms["n"].to_numpy(), arms["allocation"].to_numpy(), tests.height
     ).p_value
-    shares, others = arms.filter(pl.col("kind") == "proportion"), arms.filter(pl.col("kind") != "proportion")
+    shares, others = arms.filter(pl.col("kind").is_in(SHARES)), arms.filter(~pl.col("kind").is_in(SHARES))
     proportions = homogeneity(shares["test"].to_numpy(), shares["n"].to_numpy(), _successes(shares), tests.height)
     means = welch_anova(others["test"].to_numpy(), _moments(others), tests.height)
     tests = tests.with_columns(
@@ -326,7 +284,7 @@ def _check(arms: pl.DataFrame, assigned: pl.DataFrame, started: pl.DataFrame) ->
         "experiment_id",
         "metric",
         srm_p_value=pl.when(pl.col("of_users").is_not_null()).then("of_users").otherwise("of_units"),
-        omnibus_p_value=pl.when(pl.col("kind") == "proportion").then("of_proportions").otherwise("of_means"),
+        omnibus_p_value=pl.when(pl.col("kind").is_in(SHARES)).then("of_proportions").otherwise("of_means"),
         n_total="n_total",
         variants="variants",
         started_at="started_at",

@@ -126,11 +126,9 @@ def _day_axis(rows: pl.DataFrame) -> alt.X:
 
 
 def _apart(ends: pl.DataFrame, gap: float = 0.055) -> pl.DataFrame:
-    """The last points of the curves with `label_at`: their power, moved where labels would lie upon each other."""
-    ends = ends.sort("power", "lift")
+    """The last points of the curves with `label_at`: their power, lowered where labels would lie upon each other."""
+    ends = ends.sort("power", "lift", descending=True)
     places: list[float] = []
     for power in ends["power"]:
-        places.append(max(power, places[-1] + gap) if places else power)
-    excess = max(0.0, places[-1] - 1.0)
-    lowered = [place - excess for place in places]
-    return ends.with_columns(label_at=pl.Series(lowered))
+        places.append(min(power, places[-1] - gap) if places else power)
+    return ends.with_columns(label_at=pl.Series(places))

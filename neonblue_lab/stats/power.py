@@ -323,8 +323,9 @@ def _boundaries(design: Design, n: Floats) -> Floats:
     """|z| beyond which each look decides, shape (..., looks)."""
     share = _looks(design)
     if design.reading == "always-valid":
-        planned = n[..., None]
-        return critical_value(planned * share, tuned_at=design.tuned_at or planned, alpha=design.alpha)
+        if design.tuned_at is None:
+            return np.broadcast_to(critical_value(share, tuned_at=1.0, alpha=design.alpha), (*n.shape, design.looks))
+        return critical_value(n[..., None] * share, tuned_at=design.tuned_at, alpha=design.alpha)
     kind: Spending = "pocock" if design.reading == "pocock" else "obrien-fleming"
     return np.broadcast_to(_spending(design.looks, design.alpha, kind), (*n.shape, design.looks))
 

@@ -73,10 +73,30 @@ def test_a_clear_loss_is_stopped_also_while_it_runs(read: Any) -> None:
 
 
 def test_a_gain_of_a_running_experiment_is_no_reason_to_ship_yet(read: Any) -> None:
-    found = read({"rate": {"c": LEVEL, "v": HIGH}}, status="running")
+    early = {"rate": {"c": LEVEL, "v": (5000, 0.525)}}
 
+    found = read(early, status="running")
     assert (found.verdict, found.variant_id) == ("keep running", None)
     assert "planned end" in found.recommendations[0]
+    assert read(early).verdict == "ship"
+
+
+def test_a_gain_that_is_clear_on_any_day_is_shipped_before_the_end(read: Any) -> None:
+    found = read({"rate": {"c": LEVEL, "v": HIGH}}, status="running")
+
+    assert (found.verdict, found.variant_id) == ("ship", "v")
+    assert found.reasons[-1].startswith("This may be decided before the planned end: always-valid 95% interval +5.")
+
+
+def test_a_winner_is_expected_to_shrink_by_what_the_past_has_taught(experiments_of: Any, rows: Any) -> None:
+    past = [rows(f"p{i}", {"rate": {"c": (5000, 0.5), "v": (5000, 0.5 + 0.004 * (i % 3 - 1))}}) for i in range(12)]
+    lab = experiments_of(*past, rows("x", {"rate": {"c": LEVEL, "v": (5000, 0.53)}}, primary_metric="rate"))
+    found = lab.analyze("x")
+
+    (row,) = found.rows
+    assert 0 < row["shrunk_lift"] < row["lift"] == pytest.approx(0.06)
+    assert "Expect a lift of +" in found.recommendations[1]
+    assert (row["false_sign_rate"] < 0.2, row["chance_to_beat"] > 0.99) == (True, True)
 
 
 def test_nothing_clear_keeps_running_or_is_no_difference(read: Any) -> None:

@@ -187,7 +187,7 @@ class TestInvariants:
 
     def test_rows_do_not_meet(self):
         """More rows than are integrated at once answer as each alone; a row that is not known stays so."""
-        design, baseline = Design(reading="always-valid", looks=7), Baseline.of_mean(1.0, 4.0)
+        design, baseline = Design(reading="always-valid", looks=7, tuned_at=5000), Baseline.of_mean(1.0, 4.0)
         n = np.linspace(100, 20_000, 600)
         n[5] = np.nan
         together = power(baseline, effect=0.1, n=n, design=design)
