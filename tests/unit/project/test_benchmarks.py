@@ -62,6 +62,25 @@ def test_scorecard(dataset: Callable[[str], Path]):
     assert "4,873 experiments, 17,793 comparisons" in done.stdout
 
 
+def test_programme(dataset: Callable[[str], Path]):
+    dataset("asos_digital_experiments.parquet")
+    dataset("upworthy_exploratory.parquet")
+    done = _run("programme")
+    peeking = {metric: cells[0] for metric, cells in _table(done).items()}
+    assert peeking == {
+        f"metric_{i}": f"{found} of {of}" for i, found, of in ((1, 46, 99), (2, 64, 94), (3, 57, 94), (4, 58, 94))
+    }
+    assert "| 201325 to 201401: found | 1,058 | 69.47% |" in done.stdout
+    assert "Omnibus tests below 0.05: 45.2% of 4,873." in done.stdout
+
+
+def test_calibration():
+    done = _run("calibration", "--experiments", "400")
+    assert {"false positives at 5 %", "95 % interval covers", "power, planned 80 %"} <= set(_table(done))
+    assert "| NO |" not in done.stdout
+    assert "nothing there | Welch at 5 %, fixed horizon" in done.stdout
+
+
 def test_retrieval(dataset: Callable[[str], Path], unavailable: Callable[[str], NoReturn]):
     dataset("upworthy_exploratory.parquet")
     try:
