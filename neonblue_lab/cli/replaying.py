@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from neonblue_lab.cli.asked import LINGER_SECONDS
 from neonblue_lab.cli.housekeeping import Housekeeping
 from neonblue_lab.cli.logs import JsonProgress, Log, TextLines, TextLog, json_log
 from neonblue_lab.cli.progress import live_lines, on_terminal, show_cursor, topic_bars
-from neonblue_lab.cli.replay import LINGER_SECONDS
 from neonblue_lab.cli.stopping import stopped_by_signals
 from neonblue_lab.cli.watch import Display, SinkReading, Watch
 
 if TYPE_CHECKING:
-    from neonblue_lab.cli.replay import Asked
+    from neonblue_lab.cli.asked import Asked
     from neonblue_lab.lab import Lab
     from neonblue_lab.lake.report import ReplayReport
     from neonblue_lab.sinks.report import Backlog, SyncReport

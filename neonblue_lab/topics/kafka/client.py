@@ -1,19 +1,10 @@
 """What a Kafka client has to do for a reader: one connection, told where to read, asked for what has arrived."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import polars as pl
-
-from neonblue_lab.errors import BadInput
-from neonblue_lab.topics.kafka.security import Cluster
-
-VARIABLE = "NEONBLUE_KAFKA_CLIENT"
-KAFKA_PYTHON = "kafka-python"
-CONFLUENT = "confluent"
-NAMES = (KAFKA_PYTHON, CONFLUENT)
 
 CONNECT_SECONDS = 6.0
 """How long a cluster may take to answer at first."""
@@ -95,25 +86,3 @@ class Client(Protocol):
 
     def close(self) -> None:
         """Leave the group and end the connection."""
-
-
-def chosen_client(name: str | None) -> str:
-    """The client called `name`, else by the environment variable NEONBLUE_KAFKA_CLIENT, else kafka-python.
-
-    Raises BadInput where there is no such client.
-    """
-    chosen = name or os.environ.get(VARIABLE) or KAFKA_PYTHON
-    if chosen not in NAMES:
-        raise BadInput(f"There is no Kafka client {chosen!r}: choose {' or '.join(NAMES)} (--client or {VARIABLE}).")
-    return chosen
-
-
-def connect(cluster: Cluster, client: str, group: str | None = None) -> Client:
-    """Connect to a cluster. Raises Unavailable where no broker answers, or the client is not installed."""
-    if client == CONFLUENT:
-        from neonblue_lab.topics.kafka.confluent import ConfluentClient
-
-        return ConfluentClient(cluster, group)
-    from neonblue_lab.topics.kafka.kafka_python import KafkaPythonClient
-
-    return KafkaPythonClient(cluster, group)

@@ -18,9 +18,8 @@ from neonblue_lab.topics.kafka.client import (
     Fetched,
     OutOfRange,
     Partition,
-    chosen_client,
-    connect,
 )
+from neonblue_lab.topics.kafka.connecting import chosen_client, connect
 from neonblue_lab.topics.kafka.failures import Unreachable
 from neonblue_lab.topics.kafka.gone import gone
 from neonblue_lab.topics.kafka.identity import TopicIds

@@ -11,7 +11,8 @@ import polars as pl
 from neonblue_lab.errors import NotFound, Unavailable
 from neonblue_lab.events.records import Offsets, RecordBatch
 from neonblue_lab.topics.batching import BATCH_RECORDS, Batching, check_batch_records
-from neonblue_lab.topics.kafka.client import Client, OutOfRange, Partition, chosen_client, connect
+from neonblue_lab.topics.kafka.client import Client, OutOfRange, Partition
+from neonblue_lab.topics.kafka.connecting import chosen_client, connect
 from neonblue_lab.topics.kafka.gone import gone
 from neonblue_lab.topics.kafka.security import Cluster
 from neonblue_lab.topics.kafka.sizes import log_sizes

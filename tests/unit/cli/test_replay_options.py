@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from neonblue_lab.cli.replay import Asked
+from neonblue_lab.cli.asked import Asked
 from neonblue_lab.errors import BadInput
 
 KAFKA = "kafka://localhost:9092"
