@@ -25,7 +25,7 @@ class Readout(BaseModel):
         reasons: sentences, the weightiest first.
         recommendations: what to do next.
         primary_metric: the metric that the verdict is about.
-        rows: comparisons as in a scorecard, with the columns of `evidence.EVIDENCE_SCHEMA`. `p_adjusted` counts the primary
+        rows: comparisons as in a scorecard, with the columns of `evidence.EVIDENCE_SCHEMA`, intervals as pairs (`lift_ci`). `p_adjusted` counts the primary
             metric's comparisons as one family, as the verdict is about them, and all others as another;
             `always_p_adjusted` likewise, of the always-valid p-values.
         checks: as in a scorecard.
@@ -47,6 +47,10 @@ class Readout(BaseModel):
     checks: list[dict[str, Any]]
     crossovers: int
     methods: dict[str, str]
+
+    def to_polars(self) -> pl.DataFrame:
+        """The comparisons as a frame, an interval as a list of its two ends; `.to_arrow()` of it is Arrow."""
+        return pl.DataFrame(self.rows, infer_schema_length=None)
 
     def __str__(self) -> str:
         """The verdict with its reasons, in lines."""

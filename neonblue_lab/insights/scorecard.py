@@ -154,9 +154,10 @@ class Scorecard:
 
 
 def with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a scorecard with `difference_ci` and `lift_ci` in the place of their two ends each."""
+    """A row with a pair `<name>_ci` in the place of `<name>_low` and `<name>_high`, wherever it has them."""
+    ends = [name.removesuffix("_low") for name in row if name.endswith("_low")]
     out = {name: value for name, value in row.items() if not name.endswith(("_low", "_high"))}
-    return out | {f"{name}_ci": [row[f"{name}_low"], row[f"{name}_high"]] for name in ("difference", "lift")}
+    return out | {f"{name}_ci": [row[f"{name}_low"], row[f"{name}_high"]] for name in ends}
 
 
 def scorecard(

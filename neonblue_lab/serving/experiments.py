@@ -81,6 +81,17 @@ class Comparison(BaseModel):
     lift_ci: Interval
     p_value: float | None = Field(description="Two-sided, of the absolute difference.")
     p_adjusted: float | None
+    always_ci: Interval = Field(description="Of the lift, always-valid: holds however often it is looked at.")
+    always_p_value: float | None = Field(description="The same of the difference.")
+    cuped_gain: float | None = Field(description="Share of the variance that CUPED removes; null without a covariate.")
+    cuped_difference: float | None
+    cuped_ci: Interval
+    chance_to_beat: float | None = Field(description="Posterior probability that the variant is better.")
+    expected_loss: float | None = Field(description="What shipping it costs where it is worse, in units of the metric.")
+    shrunk_lift: float | None = Field(description="Lift to expect after roll-out: corrected by the programme's past.")
+    shrunk_ci: Interval
+    false_sign_rate: float | None = Field(description="Probability that the likelier direction is wrong.")
+    detectable_lift: float | None = Field(description="Lift found with 80 % power, with the units so far.")
 
 
 class Significance(BaseModel):

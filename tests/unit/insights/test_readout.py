@@ -30,6 +30,9 @@ def test_a_clear_gain_is_shipped(read: Any) -> None:
         "New: rate 0.56 against 0.5 of the control, a lift of +12.0%, unadjusted 95% interval +7.9% to +16.2%;"
     )
     assert found.recommendations[0] == "Roll out New."
+    (row,) = found.rows
+    assert 0 < row["always_ci"][0] < row["lift_ci"][0] < row["lift_ci"][1] < row["always_ci"][1]
+    assert found.to_polars().select("variant_id", "lift").rows() == [("v", row["lift"])]
     assert "Verdict: ship" in str(found)
     assert "Verdict: ship" in found._repr_html_()
 
