@@ -21,6 +21,8 @@ PAIRS = tuple(combinations_with_replacement(COLUMNS, 2))
 _ROUNDING = 1e-15
 """A standard deviation of no more than this share of the mean is none: doubles have 15 to 16 digits."""
 
+_LAST_DIGITS = 4e-16
+
 
 def moment_names(columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
     """Names of means, variances and covariances: mean_y, ..., var_y, ..., cov_yd, ..."""
@@ -72,7 +74,9 @@ def joint_moments(rows: ir.Table, by: Sequence[str], measures: Mapping[str, Sequ
         n = sums[f"n_{suffix}"].cast("float64")
         for column in columns:
             name = f"{column}_{suffix}"
-            means[f"mean_{name}"] = sums[f"mean_{name}"]
+            mean, lost = sums[f"mean_{name}"], sums[f"left_{name}"] / n
+            # What long sums lost of the mean; less than its last digits is the rounding of the distances.
+            means[f"mean_{name}"] = (lost.abs() > _LAST_DIGITS * mean.abs()).ifelse(mean + lost, mean)
         for first, second in _pairs(columns):
             rounding = sums[f"left_{first}_{suffix}"] * sums[f"left_{second}_{suffix}"] / n
             spread = (sums[f"products_{first}{second}_{suffix}"] - rounding) / (n - 1)

@@ -18,7 +18,7 @@ from neonblue_lab.stats.quantiles import Quantile, quantile_ranks
 _Z = 1.959963984540054
 REACH = 4
 """How many ranks to either side of the normal approximation the exact ones of an interval are looked for. They are at most
-2 off, for a handful of units as for ten million."""
+2 off, for a handful of units as for a hundred million."""
 
 _ROUNDING = 1e-12
 """Shares are decimal fractions: 0.07 of 100 is 7, and not the next integer above 7.000000000000001."""

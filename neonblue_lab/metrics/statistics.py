@@ -60,7 +60,7 @@ def collect(warehouse: Engine, metrics: Mapping[str, Metric], experiments: Itera
     wanted = None if experiments is None else list(experiments)
     totals = _merged(run(warehouse, latest_totals(wanted)))
     kinds = {name: metric.kind for name, metric in metrics.items()}
-    totals = _conform(
+    totals = conform(
         totals.with_columns(
             kind=pl.col("metric").replace_strict(kinds, default=pl.col("kind"), return_dtype=pl.String),
             mean_y="mean",
@@ -186,7 +186,7 @@ def _rows(wide: pl.DataFrame, name: str, kind: str, numbers: Mapping[str, Floats
     )
 
 
-def _conform(frame: pl.DataFrame) -> pl.DataFrame:
+def conform(frame: pl.DataFrame) -> pl.DataFrame:
     """The columns of STATISTICS_SCHEMA, null where the frame has no such column."""
     return frame.select(
         (pl.col(name).fill_nan(None) if dtype == pl.Float64 else pl.col(name)).cast(dtype)
