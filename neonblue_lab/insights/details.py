@@ -13,7 +13,7 @@ from neonblue_lab.insights.evidence import TUNED_AT, moments_of
 from neonblue_lab.metrics import parts
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.stats.always_valid import confidence_sequence
-from neonblue_lab.stats.arrays import Floats
+from neonblue_lab.stats.arrays import Floats, Integers
 from neonblue_lab.stats.effects import Effects, log_lifts
 from neonblue_lab.stats.multiplicity import holm
 from neonblue_lab.stats.novelty import trend
@@ -25,26 +25,56 @@ DIMENSIONS = ("device_type", "traffic_source", "user_segment")
 """Keys of `properties` that state a user's segment."""
 
 BROKEN = 0.001
+"""A split with a smaller p-value differs from the plan."""
+
+_SOUND = 0.05
+"""A part with a larger one is not said to."""
+
 AGES = ((0.0, 1.0), (1.0, 3.0), (3.0, 7.0), (7.0, 15.0))
 """Windows of days since exposure over which an effect is followed, each twice as long as the one before: few do anything on
 one late day."""
 
+_MIDDLE = tuple((since + 1 + until) / 2 for since, until in AGES)
+
+_LIFT: dict[str, pl.DataType] = dict.fromkeys(("lift", "lift_low", "lift_high"), pl.Float64())
+_ALWAYS: dict[str, pl.DataType] = dict.fromkeys(("always_low", "always_high"), pl.Float64())
+_SHRUNK: dict[str, pl.DataType] = dict.fromkeys(("shrunk", "shrunk_low", "shrunk_high"), pl.Float64())
 _SPLIT: dict[str, pl.DataType] = {"variant_id": pl.String(), "units": pl.Int64(), "allocation": pl.Float64()}
-_LIFTS = ("lift", "lift_low", "lift_high")
+_OF_VARIANT: dict[str, pl.DataType] = {"metric": pl.String(), "variant_id": pl.String()}
+_OF_SEGMENT: dict[str, pl.DataType] = {"dimension": pl.String(), "segment": pl.String()}
+
+OVER_TIME_SCHEMA: dict[str, pl.DataType] = {**_OF_VARIANT, "day": pl.Date(), **_LIFT, **_ALWAYS}
+SPLITS_BY_DAY_SCHEMA: dict[str, pl.DataType] = {"day": pl.Date(), **_SPLIT}
+SPLITS_BY_SEGMENT_SCHEMA: dict[str, pl.DataType] = {**_OF_SEGMENT, **_SPLIT}
+SEGMENTS_SCHEMA: dict[str, pl.DataType] = {
+    **_OF_SEGMENT,
+    **_OF_VARIANT,
+    **_LIFT,
+    **_SHRUNK,
+    "interaction_p": pl.Float64(),
+}
+BY_AGE_SCHEMA: dict[str, pl.DataType] = {**_OF_VARIANT, "day": pl.Float64(), **_LIFT}
+
+_LISTED = 6
+"""Of how many variants a sentence lists the units."""
 
 
 @dataclass(frozen=True)
 class Details:
     """Frames in the columns that the charts of `plots` take, and what follows from them in sentences.
 
+    A metric of which the experiment has aggregates is taken from them alone, as in the readout. Lifts are null where there is
+    none, such as of a control without any conversion yet.
+
     Attributes:
-        over_time: metric, variant_id, day, lift, lift_low, lift_high, always_low, always_high: of all users who came in by the
-            end of that day.
-        splits_by_day: day, variant_id, units (new ones of that day), allocation. Empty without assignments.
-        splits_by_segment: dimension, segment, variant_id, units, allocation.
-        segments: dimension, segment, metric, variant_id, lift and its interval, shrunk, shrunk_low, shrunk_high,
-            interaction_p (Cochran's Q over the dimension, Holm over the dimensions).
-        by_age: metric, variant_id, day (the middle one of a window of AGES, counted from 1), lift, lift_low, lift_high.
+        over_time: OVER_TIME_SCHEMA: lifts of all users who came in by the end of each day, with the interval to be read once
+            and the one to be read any day.
+        splits_by_day: SPLITS_BY_DAY_SCHEMA: new units of each day in each variant, and the share meant for it. Empty without
+            assignments.
+        splits_by_segment: SPLITS_BY_SEGMENT_SCHEMA.
+        segments: SEGMENTS_SCHEMA: raw and shrunk lifts by segment; `interaction_p` is that of Cochran's Q over the segments
+            of the dimension, adjusted over the dimensions and variants of the metric (Holm).
+        by_age: BY_AGE_SCHEMA: of the primary metric; `day` is the middle one of a window of AGES, counted from 1.
         findings: sentences, the weightiest first.
     """
 
@@ -54,6 +84,12 @@ class Details:
     segments: pl.DataFrame
     by_age: pl.DataFrame
     findings: list[str]
+
+    @property
+    def splits_by_first_dimension(self) -> pl.DataFrame | None:
+        """`splits_by_segment` of one dimension alone; None where users state none."""
+        of_first = self.splits_by_segment.filter(pl.col("dimension") == pl.col("dimension").first())
+        return None if of_first.is_empty() else of_first
 
 
 def details(
@@ -80,31 +116,35 @@ def details(
         alpha: 1 - coverage.
     """
     one = [experiment_id]
-    daily = parts.accumulated(parts.by_day(warehouse, metrics, one))
-    cumulative = pl.concat([daily, parts.of_periods(warehouse, one)])
-    over_time = _with_lifts(_pairs(cumulative, variants, "day"), alpha, tuned_at)
+    computed = _computed(warehouse, metrics, experiment_id)
+    daily = parts.accumulated(parts.by_day(warehouse, computed, one))
+    kinds = {name: metric.kind for name, metric in metrics.items()}
+    periods = parts.of_periods(warehouse, one).with_columns(
+        kind=pl.col("metric").replace_strict(kinds, default=pl.col("kind"), return_dtype=pl.String)
+    )
+    over_time = _with_lifts(_pairs(pl.concat([daily, periods]), variants, "day"), alpha, tuned_at)
     days, by_segment = splits(warehouse, experiment_id, variants, dimensions=dimensions)
-    several = by_segment["dimension"].unique(maintain_order=True)
-    pairs = [
-        _pairs(parts.by_segment(warehouse, metrics, one, name), variants, "segment").with_columns(
-            dimension=pl.lit(name)
+    segments = pl.DataFrame(schema=SEGMENTS_SCHEMA)
+    for name in by_segment["dimension"].unique(maintain_order=True):
+        found = parts.by_segment(warehouse, computed, one, name)
+        segments.vstack(_segments(_pairs(found, variants, "segment"), name, alpha), in_place=True)
+    segments = _adjusted_over_dimensions(segments)
+    ages = pl.DataFrame(schema=BY_AGE_SCHEMA)
+    novelty = []
+    if primary in computed:
+        aged = _pairs(parts.by_age(warehouse, computed[primary], one, AGES), variants, "window")
+        ages = _with_lifts(aged, alpha, tuned_at).with_columns(
+            day=pl.col("window").replace_strict(dict(enumerate(_MIDDLE)), return_dtype=pl.Float64)
         )
-        for name in several
-    ]
-    segments = _segments(pl.concat(pairs), alpha) if pairs else pl.DataFrame()
-    ages = pl.DataFrame()
-    if primary in metrics and metrics[primary].event is not None and metrics[primary].quantile is None:
-        aged = parts.by_age(warehouse, metrics[primary], one, AGES)
-        middle = {index: (since + 1 + until) / 2 for index, (since, until) in enumerate(AGES)}
-        ages = _with_lifts(_pairs(aged, variants, "window"), alpha, tuned_at).with_columns(
-            day=pl.col("window").replace_strict(middle, return_dtype=pl.Float64)
-        )
-    findings = [
-        *where_broken(days, by_segment),
-        *_novelty(ages, primary, alpha),
-        *_differing(segments, primary, alpha),
-    ]
-    return Details(over_time, days, by_segment, segments, ages, findings)
+        novelty = _novelty(aged, primary, alpha)
+    return Details(
+        over_time.select(*OVER_TIME_SCHEMA),
+        days,
+        by_segment,
+        segments,
+        ages.select(*BY_AGE_SCHEMA),
+        [*where_broken(days, by_segment), *novelty, *_differing(segments, primary, alpha)],
+    )
 
 
 def splits(
@@ -114,12 +154,25 @@ def splits(
     all users are in one segment is left out."""
     one = [experiment_id]
     days = _split(parts.users_by_day(warehouse, one), variants, "day")
-    found = [pl.DataFrame(schema={"segment": pl.String(), **_SPLIT, "dimension": pl.String()})]
+    found = [pl.DataFrame(schema=SPLITS_BY_SEGMENT_SCHEMA)]
     for dimension in dimensions:
         counted = parts.users_by_segment(warehouse, one, dimension)
         if counted["segment"].n_unique() > 1:
-            found.append(_split(counted, variants, "segment").with_columns(dimension=pl.lit(dimension)))
+            split = _split(counted, variants, "segment").with_columns(dimension=pl.lit(dimension))
+            found.append(split.select(*SPLITS_BY_SEGMENT_SCHEMA))
     return days, pl.concat(found)
+
+
+def _computed(warehouse: Warehouse, metrics: Mapping[str, Metric], experiment_id: str) -> dict[str, Metric]:
+    """Metrics that have means of users' numbers from events, without those of which the experiment has aggregates."""
+    arrived = warehouse.sql(
+        "SELECT DISTINCT metric FROM metric_totals WHERE experiment_id = $1 AND segment IS NULL", [experiment_id]
+    )
+    return {
+        name: metric
+        for name, metric in metrics.items()
+        if metric.event is not None and metric.quantile is None and name not in set(arrived["metric"])
+    }
 
 
 def _pairs(statistics: pl.DataFrame, variants: pl.DataFrame, part: str) -> pl.DataFrame:
@@ -138,47 +191,50 @@ def _with_lifts(pairs: pl.DataFrame, alpha: float, tuned_at: float) -> pl.DataFr
     half = _quantile(alpha) * lift.standard_error
     always = confidence_sequence(lift.estimate, lift.standard_error, units, tuned_at=tuned_at, alpha=alpha)
     ends = (lift.estimate, lift.estimate - half, lift.estimate + half, always.low, always.high)
-    columns = zip((*_LIFTS, "always_low", "always_high"), ends, strict=True)
+    columns = zip((*_LIFT, *_ALWAYS), ends, strict=True)
     return pairs.with_columns(pl.Series(name, np.expm1(values), nan_to_null=True) for name, values in columns)
 
 
-def _segments(pairs: pl.DataFrame, alpha: float) -> pl.DataFrame:
-    """Raw and shrunk lifts of segments, with a test of whether they differ, for each dimension, metric and variant."""
+def _segments(pairs: pl.DataFrame, dimension: str, alpha: float) -> pl.DataFrame:
+    """Raw and shrunk lifts of one dimension's segments, with a test of whether they differ, for each metric and variant."""
     lift, half = _lifts(pairs), _quantile(alpha)
-    rows = pairs.select("dimension", "segment", "metric", "variant_id").with_columns(
-        estimate=pl.Series(lift.estimate), error=pl.Series(lift.standard_error)
+    estimate, error = lift.estimate, lift.standard_error
+    row, column = _places(pairs, ("metric", "variant_id"), "segment")
+    found = interaction(_wide(estimate, row, column), _wide(error, row, column), alpha=alpha)
+    shrunk = (values[row, column] for values in (found.segments.effect, found.segments.low, found.segments.high))
+    numbers = dict(
+        zip((*_LIFT, *_SHRUNK), (estimate, estimate - half * error, estimate + half * error, *shrunk), strict=True)
     )
-    out = []
-    for _, part in rows.group_by("dimension", "metric", "variant_id", maintain_order=True):
-        estimate, error = part["estimate"].to_numpy(), part["error"].to_numpy()
-        found = interaction(estimate, error, alpha=alpha)
-        shrunk = found.segments
-        numbers = {
-            "lift": estimate,
-            "lift_low": estimate - half * error,
-            "lift_high": estimate + half * error,
-            "shrunk": shrunk.effect,
-            "shrunk_low": shrunk.low,
-            "shrunk_high": shrunk.high,
-        }
-        out.append(
-            part.drop("estimate", "error").with_columns(
-                *(pl.Series(name, np.expm1(values), nan_to_null=True) for name, values in numbers.items()),
-                interaction_p=pl.lit(float(found.test.p_value), pl.Float64).fill_nan(None),
-            )
-        )
-    return _held_over_dimensions(pl.concat(out))
+    return pairs.select(
+        pl.lit(dimension).alias("dimension"),
+        "segment",
+        *_OF_VARIANT,
+        *(pl.Series(name, np.expm1(values), nan_to_null=True) for name, values in numbers.items()),
+        pl.Series("interaction_p", found.test.p_value[row], nan_to_null=True),
+    )
 
 
-def _held_over_dimensions(segments: pl.DataFrame) -> pl.DataFrame:
-    """Tests of interaction adjusted over the dimensions of each metric and variant (Holm)."""
-    tests = segments.select("dimension", "metric", "variant_id", "interaction_p").unique(maintain_order=True)
-    families = tests.select(pl.struct("metric", "variant_id").rank("dense") - 1).to_series()
-    adjusted = holm(tests["interaction_p"].fill_null(float("nan")).to_numpy(), families.to_numpy())
+def _places(frame: pl.DataFrame, rows: Sequence[str], column: str) -> tuple[Integers, Integers]:
+    """Where each row of a long frame stands in a wide one."""
+    ranked = frame.select(row=pl.struct(*rows).rank("dense"), column=pl.col(column).rank("dense")).cast(pl.Int64) - 1
+    return ranked["row"].to_numpy(), ranked["column"].to_numpy()
+
+
+def _wide(values: Floats, row: Integers, column: Integers) -> Floats:
+    """Long to wide, NaN where there is nothing."""
+    out = np.full((row.max(initial=-1) + 1, column.max(initial=-1) + 1), np.nan)
+    out[row, column] = values
+    return out
+
+
+def _adjusted_over_dimensions(segments: pl.DataFrame) -> pl.DataFrame:
+    """Tests of interaction adjusted over the dimensions and variants of each metric (Holm)."""
+    key = ["dimension", *_OF_VARIANT]
+    tests = segments.select(*key, "interaction_p").unique(maintain_order=True)
+    families = (tests["metric"].rank("dense") - 1).to_numpy()
+    adjusted = holm(tests["interaction_p"].fill_null(float("nan")).to_numpy(), families)
     tests = tests.with_columns(interaction_p=pl.Series(adjusted, nan_to_null=True))
-    return segments.drop("interaction_p").join(
-        tests, on=["dimension", "metric", "variant_id"], how="left", maintain_order="left"
-    )
+    return segments.drop("interaction_p").join(tests, on=key, how="left", maintain_order="left")
 
 
 def _split(counted: pl.DataFrame, variants: pl.DataFrame, part: str) -> pl.DataFrame:
@@ -216,14 +272,12 @@ def where_broken(days: pl.DataFrame, by_segment: pl.DataFrame) -> list[str]:
     for (dimension, *_), part in by_segment.group_by("dimension", maintain_order=True):
         names, observed, allocation = _counts(part, "segment")
         checked = by_part(observed, allocation)
-        if not float(checked.overall.p_value) < BROKEN:
-            continue
-        if not float(checked.uneven.p_value) < BROKEN:
+        if float(checked.overall.p_value) < BROKEN and not float(checked.uneven.p_value) < _SOUND:
             alike.append(str(dimension))
             continue
         adjusted = holm(checked.part.p_value)
         for index in np.flatnonzero(adjusted < BROKEN):
-            alone = " Without it the split is as planned." if checked.without.p_value[index] >= 0.05 else ""
+            alone = " Without it the split is as planned." if checked.without.p_value[index] >= _SOUND else ""
             found.append(
                 f"The split is broken for {dimension!s} {names[index]!s}: {_listed(observed[index])} units in the variants (p = "
                 f"{adjusted[index]:.2g}, Holm over its segments).{alone}"
@@ -237,29 +291,37 @@ def where_broken(days: pl.DataFrame, by_segment: pl.DataFrame) -> list[str]:
 
 
 def _listed(units: Floats) -> str:
-    return " : ".join(f"{count:,.0f}" for count in units)
+    left_out = "" if len(units) <= _LISTED else f" : ... ({len(units) - _LISTED:,} more)"
+    return " : ".join(f"{count:,.0f}" for count in units[:_LISTED]) + left_out
 
 
-def _novelty(ages: pl.DataFrame, primary: str, alpha: float) -> list[str]:
-    """Whether the effect changes with the days since exposure."""
+def _novelty(aged: pl.DataFrame, primary: str, alpha: float) -> list[str]:
+    """Of which variants the effect changes with the days since exposure (Holm over them)."""
+    variants = aged["variant_id"].unique(maintain_order=True).to_list()
+    if not variants:
+        return []
+    lift = _lifts(aged)
+    row = aged["variant_id"].replace_strict(variants, range(len(variants)), return_dtype=pl.Int64).to_numpy()
+    column = aged["window"].to_numpy()
+    wide = Effects(_wide(lift.estimate, row, column), _wide(lift.standard_error, row, column))
+    days = np.array(_MIDDLE)[: wide.estimate.shape[1]]
+    line = trend(days, wide.estimate, wide.standard_error, alpha=alpha)
+    adjusted = holm(line.p_value)
     found = []
-    for (variant,), part in ages.group_by("variant_id", maintain_order=True) if ages.height else ():
-        lift = _lifts(part)
-        line = trend(part["day"].to_numpy(), lift.estimate, lift.standard_error, alpha=alpha)
-        if float(line.p_value) < alpha:
-            first, last = np.expm1(float(line.first)), np.expm1(float(line.last))
-            word = "wears off" if abs(last) < abs(first) else "grows"
-            found.append(
-                f"The effect of {variant} on {primary} {word} with the days since exposure: {first:+.1%} on the first, {last:+.1%} "
-                f"about day {part['day'][-1]:g} (p = {float(line.p_value):.2g}; line on the logarithm of the day)."
-            )
+    for index in np.flatnonzero(adjusted < alpha):
+        followed = days[wide.known[index]]
+        first, last = np.expm1(line.first[index]), np.expm1(line.last[index])
+        word = "wears off" if abs(last) < abs(first) else "grows" if first * last > 0 else "turns round"
+        found.append(
+            f"The effect of {variants[index]} on {primary} {word} with the days since exposure: {first:+.1%} about day "
+            f"{followed[0]:g}, {last:+.1%} about day {followed[-1]:g} (p = {adjusted[index]:.2g}; line on the logarithm of "
+            "the day)."
+        )
     return found
 
 
 def _differing(segments: pl.DataFrame, primary: str, alpha: float) -> list[str]:
     """Whether segments differ by more than noise."""
-    if segments.is_empty():
-        return []
     tests = (
         segments.filter(metric=primary).select("dimension", "variant_id", "interaction_p").unique(maintain_order=True)
     )
@@ -267,8 +329,8 @@ def _differing(segments: pl.DataFrame, primary: str, alpha: float) -> list[str]:
     for dimension, variant, p_value in tests.iter_rows():
         if p_value is not None and p_value < alpha:
             found.append(
-                f"The effect of {variant} on {primary} differs by {dimension} (Cochran's Q, p = {p_value:.2g}, Holm over the "
-                "dimensions): read the shrunk lifts, not the raw ones."
+                f"The effect of {variant} on {primary} differs by {dimension} (Cochran's Q, p = {p_value:.2g}, Holm over all "
+                "that were tested): read the shrunk lifts, not the raw ones."
             )
     if tests["interaction_p"].drop_nulls().len() and not found:
         found.append(

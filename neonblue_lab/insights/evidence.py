@@ -99,13 +99,39 @@ def learn_priors(pairs: pl.DataFrame) -> dict[str, ProgrammePrior]:
         pairs: as of `evidence`: comparisons of finished experiments whose split can be trusted.
     """
     priors = {}
-    for (metric,), part in pairs.group_by("metric"):
+    for (metric,), part in pairs.group_by("metric", maintain_order=True):
         lift = log_lifts(moments_of(part, "_control"), moments_of(part, ""))
         known = int(lift.known.sum())
         if known >= 3:
             family: Family = "scale-mixture" if known >= ENOUGH_FOR_A_MIXTURE else "normal"
             priors[str(metric)] = fit(lift.estimate, lift.standard_error, family=family)
     return priors
+
+
+def shrunk_lifts(pairs: pl.DataFrame, priors: Mapping[str, ProgrammePrior]) -> pl.DataFrame:
+    """Lifts as measured and as the programme's prior leaves them, of comparisons on metrics that have a prior.
+
+    Args:
+        pairs: as of `evidence`.
+        priors: metric -> prior of log lifts.
+
+    Returns:
+        experiment_id, metric, variant_id, lift, standard_error (lift / standard_error is the z of the log lift, as in the
+        intervals of a scorecard), shrunk and false_sign_rate. Comparisons that cannot be tested are left out.
+    """
+    lift = log_lifts(moments_of(pairs, "_control"), moments_of(pairs, ""))
+    believed = _shrunk(pairs, lift, priors, alpha=0.05)
+    relative = np.expm1(lift.estimate)
+    with np.errstate(all="ignore"):
+        slope = np.where(lift.estimate == 0, 1.0, relative / lift.estimate)
+    numbers = {
+        "lift": relative,
+        "standard_error": slope * lift.standard_error,
+        "shrunk": believed["shrunk_lift"],
+        "false_sign_rate": believed["false_sign_rate"],
+    }
+    named = [pl.Series(name, values, nan_to_null=True) for name, values in numbers.items()]
+    return pairs.select("experiment_id", "metric", "variant_id").with_columns(named).drop_nulls()
 
 
 def moments_of(pairs: pl.DataFrame, suffix: str) -> Moments:

@@ -4,17 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import polars as pl
 from ibis import _
 
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.metrics.expressions import Field
-from neonblue_lab.metrics.joint import joint_moments
+from neonblue_lab.metrics.joint import joint_moments, second_moment
 from neonblue_lab.metrics.properties import Reader
 from neonblue_lab.metrics.relations import Engine, exposed, restrict, run, table
-from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, collect, joint, of_moments
+from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, collect, conform, joint, of_moments
 from neonblue_lab.metrics.values import columns, user_values
-from neonblue_lab.stats import joint as joint_statistics
+from neonblue_lab.stats.joint import JointMoments, pooled
 from neonblue_lab.stats.moments import Moments, combine
 from neonblue_lab.stats.ratio import linearised
 
@@ -45,8 +46,8 @@ def by_segment(
         warehouse: where to ask.
         metrics: definitions by name; quantiles and metrics that arrive as aggregates are left out.
         experiments: ids.
-        dimension: the key of `properties` that states a user's segment, such as `device_type`: the first that any event of
-            the user states. NOT_STATED where none does.
+        dimension: the key of `properties` that states a user's segment, such as `device_type`: what the earliest event of
+            the user that has it states (of several at one moment the smallest). NOT_STATED where none does.
     """
     wanted = list(experiments)
     return _by_part(warehouse, metrics, wanted, _segments(warehouse.dialect, wanted, dimension)).rename(
@@ -82,47 +83,33 @@ def users_by_segment(warehouse: Engine, experiments: Iterable[str], dimension: s
 
 
 def of_periods(warehouse: Engine, experiments: Iterable[str]) -> pl.DataFrame:
-    """Metrics that arrive as aggregates, all units up to each moment at which one of their periods ends: columns of
-    STATISTICS_SCHEMA and `day`, the last one (UTC) before that moment. Of totals with the same start the latest end by then counts;
-    different starts are disjoint periods. Totals without a period are left out."""
+    """Metrics that arrive as aggregates, all units up to the last end of a period on each day: columns of STATISTICS_SCHEMA
+    and `day` (UTC); a period that ends at midnight belongs to the day before. Of totals with the same start the latest end by
+    then counts; different starts are disjoint periods. Totals without a period are left out."""
     rows = restrict(table("metric_totals"), experiments)
     rows = rows.filter(_.segment.isnull(), _.period_start.notnull(), _.period_end.notnull())
     key, period = ["experiment_id", "metric", "variant_id"], ["period_start", "period_end"]
-    rank = ibis.row_number().over(group_by=[*key, *period], order_by=ibis.desc("as_of"))
+    rank = ibis.row_number().over(group_by=[*key, *period], order_by=[ibis.desc("as_of"), "event_id"])
     newest = run(warehouse, rows.mutate(rank=rank).filter(_.rank == 0).drop("rank"))
-    ends = newest.select(*key, until="period_end").unique()
-    upto = newest.join(ends, on=key).filter(pl.col("period_end") <= pl.col("until"))
-    latest = upto.sort("period_end").unique([*key, "until", "period_start"], keep="last").sort(*key, "until")
+    newest = newest.with_columns(ends=(pl.col("period_end") - pl.duration(microseconds=1)).dt.date())
+    upto = newest.join(newest.select(*key, day="ends").unique(), on=key).filter(pl.col("ends") <= pl.col("day"))
+    latest = upto.sort("period_end").unique([*key, "day", "period_start"], keep="last").sort(*key, "day")
     if latest.is_empty():
         return pl.DataFrame(schema=STATISTICS_SCHEMA | {"day": pl.Date()})
-    groups = latest.select(pl.struct(*key, "until").rle_id()).to_series()
+    groups = latest.select(pl.struct(*key, "day").rle_id()).to_series()
     whole = combine(Moments(latest["n"], latest["mean"], latest["variance"]), groups)
-    found = latest.group_by(*key, "until", maintain_order=True).agg(pl.col("kind").first())
-    found = found.with_columns(
-        n=pl.Series(whole.n).cast(pl.Int64),
-        mean=pl.Series(whole.mean).fill_nan(None),
-        variance=pl.Series(whole.variance).fill_nan(None),
-        day=(pl.col("until") - pl.duration(microseconds=1)).dt.date(),
-    )
-    missing = [name for name in STATISTICS_SCHEMA if name not in found.columns]
-    return found.with_columns(pl.lit(None, STATISTICS_SCHEMA[name]).alias(name) for name in missing).select(
-        *STATISTICS_SCHEMA, "day"
-    )
+    found = latest.group_by(*key, "day", maintain_order=True).agg(pl.col("kind").first())
+    found = found.with_columns(n=pl.Series(whole.n), mean=pl.Series(whole.mean), variance=pl.Series(whole.variance))
+    return conform(found).hstack([found["day"]])
 
 
 def accumulated(daily: pl.DataFrame) -> pl.DataFrame:
-    """All users who came in by the end of each day, out of `by_day`, in its columns."""
-    days = daily.select("experiment_id", "metric", until="day").unique()
-    upto = daily.join(days, on=["experiment_id", "metric"]).filter(pl.col("day") <= pl.col("until"))
-    frames = []
+    """All users who came in by the end of each day on which any did, out of `by_day`, in its columns."""
+    frames = [daily.clear()]
     for measured in (("y",), ("y", "x"), ("y", "d"), ("y", "d", "x", "w")):
         absent = [pl.col(f"mean_{c}").is_null() for c in ("d", "x", "w") if c not in measured]
         present = [pl.col(f"mean_{c}").is_not_null() for c in measured]
-        part = upto.filter(*absent, *present, pl.col("n") > 0).sort(*_TELL_APART, "until")
-        if part.height:
-            frames.append(_combined(part, measured))
-    if not frames:
-        return daily.clear()
+        frames += _running(daily.filter(*absent, *present, pl.col("n") > 0), measured)
     return pl.concat(frames).sort(*_TELL_APART, "day")
 
 
@@ -144,28 +131,38 @@ def _by_part(warehouse: Engine, metrics: Mapping[str, Metric], wanted: Sequence[
 
 def _segments(dialect: str, wanted: Sequence[str], dimension: str) -> ir.Table:
     """experiment_id, user_id and `part` of every exposed user."""
-    events = table("events").filter(_.user_id.notnull(), _.properties.notnull())
-    stated = events.select("user_id", "timestamp", part=Reader(events, dialect).read(Field((dimension,), "text")))
-    first = stated.filter(_.part.notnull()).group_by("user_id").aggregate(part=_.part.argmin(_.timestamp))
-    users = exposed(wanted).select("experiment_id", "user_id").left_join(first, "user_id")
-    return users.select("experiment_id", "user_id", part=_.part.coalesce(NOT_STATED))
+    users = exposed(wanted).select("experiment_id", "user_id")
+    events = table("events").filter(_.user_id.notnull(), _.properties.notnull()).semi_join(users, "user_id")
+    part = Reader(events, dialect).read(Field((dimension,), "text"))
+    stated = events.select("user_id", "timestamp", part=part).filter(_.part.notnull())
+    earliest = stated.group_by("user_id").aggregate(timestamp=_.timestamp.min())
+    first = stated.join(earliest, ["user_id", "timestamp"]).group_by("user_id").aggregate(part=_.part.min())
+    return users.left_join(first, "user_id").select("experiment_id", "user_id", part=_.part.coalesce(NOT_STATED))
 
 
-def _combined(part: pl.DataFrame, measured: tuple[str, ...]) -> pl.DataFrame:
-    groups = part.select(pl.struct(*_TELL_APART, "until").rle_id()).to_series()
-    whole = joint_statistics.combine(joint(part, measured), groups.to_numpy())
+def _running(daily: pl.DataFrame, measured: tuple[str, ...]) -> list[pl.DataFrame]:
+    """A frame for each day: every arm so far of the metrics that have users of that day. Folded day by day, as the days of
+    all days would be as many rows as the square of them."""
+    arms = daily.select(*_TELL_APART).unique(maintain_order=True).with_row_index("arm")
+    k = len(measured)
+    n, mean, covariance = np.zeros(arms.height), np.full((arms.height, k), np.nan), np.full((arms.height, k, k), np.nan)
+    frames = []
+    for (day,), today in daily.join(arms, on=_TELL_APART).sort("day").group_by("day", maintain_order=True):
+        rows = today["arm"].to_numpy()
+        whole = pooled(JointMoments(measured, n[rows], mean[rows], covariance[rows]), joint(today, measured))
+        n[rows], mean[rows], covariance[rows] = whole.n, whole.mean, whole.covariance
+        there = arms.filter(pl.Series(n > 0)).join(today, on=["experiment_id", "metric"], how="semi")
+        rows = there["arm"].to_numpy()
+        so_far = JointMoments(measured, n[rows], mean[rows], covariance[rows])
+        frames.append(conform(_with_numbers(there, so_far)).with_columns(day=pl.lit(day, pl.Date)))
+    return frames
+
+
+def _with_numbers(arms: pl.DataFrame, whole: JointMoments) -> pl.DataFrame:
     moments = linearised(whole)
-    key = part.select(*_TELL_APART, day="until").unique(maintain_order=True)
     numbers = {"n": whole.n, "mean": moments.mean, "variance": moments.variance}
-    for i, first in enumerate(measured):
+    for i, first in enumerate(whole.columns):
         numbers[f"mean_{first}"] = whole.mean[:, i]
-        for j, second in enumerate(measured[i:], i):
-            name = f"var_{first}" if i == j else f"cov_{first}{second}"
-            numbers[name] = whole.covariance[:, i, j]
-    found = key.with_columns(
-        pl.Series(name, values, nan_to_null=True).cast(STATISTICS_SCHEMA[name]) for name, values in numbers.items()
-    )
-    missing = [name for name in STATISTICS_SCHEMA if name not in found.columns]
-    return found.with_columns(pl.lit(None, STATISTICS_SCHEMA[name]).alias(name) for name in missing).select(
-        *STATISTICS_SCHEMA, "day"
-    )
+        for j, second in enumerate(whole.columns[i:], i):
+            numbers[second_moment(first, second)] = whole.covariance[:, i, j]
+    return arms.with_columns(pl.Series(name, values) for name, values in numbers.items())
