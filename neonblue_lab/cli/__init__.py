@@ -29,6 +29,7 @@ for command in (
     sinks.sync,
     experiments.scorecard,
     experiments.analyze,
+    experiments.plan,
     experiments.search,
     experiments.forecast,
     pipelines.run,

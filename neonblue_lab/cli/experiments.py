@@ -1,11 +1,14 @@
 """What is known of experiments: the programme's scorecard, one readout, search by meaning, forecasts."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from neonblue_lab.cli.options import Alpha, Home, Json, open_lab
 from neonblue_lab.cli.output import answer, print_json, table
+
+if TYPE_CHECKING:
+    from neonblue_lab.stats.power import Reading
 
 
 def scorecard(
@@ -25,12 +28,48 @@ def scorecard(
 def analyze(
     experiment: Annotated[str, typer.Argument(help="Experiment id.")],
     alpha: Alpha = 0.05,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also what its days, its segments and the time since exposure say.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """One experiment: a verdict, its reasons and the numbers."""
-    readout = open_lab(home).experiments.analyze(experiment, alpha=alpha)
-    answer(readout.model_dump(mode="json"), as_json, str(readout))
+    experiments = open_lab(home).experiments
+    readout = experiments.analyze(experiment, alpha=alpha)
+    document, text = readout.model_dump(mode="json"), str(readout)
+    if details:
+        document["findings"] = experiments.details(experiment, alpha=alpha).findings
+        # What breaks a split is among the reasons already.
+        further = [finding for finding in document["findings"] if finding not in readout.reasons]
+        text += "\n\nIn detail:\n" + ("\n".join(f"  - {finding}" for finding in further) or "  Nothing further.")
+    answer(document, as_json, text)
+
+
+def plan(
+    metric: Annotated[str, typer.Argument(help="The metric that decides.")],
+    lift: Annotated[float, typer.Option(help="Relative change that is to be found: 0.05 is +5 %.")],
+    power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8,
+    alpha: Annotated[float, typer.Option(help="Rate of false alarms that is accepted.")] = 0.05,
+    variants: Annotated[int, typer.Option(help="Variants beside the control.")] = 1,
+    share: Annotated[float, typer.Option(help="Share of the users who take part.")] = 1.0,
+    reading: Annotated[
+        str, typer.Option(help="How it is read: fixed (once), always-valid, obrien-fleming or pocock.")
+    ] = "fixed",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """How long an experiment has to run to find a lift, from the lake's own past and traffic."""
+    planned = open_lab(home).experiments.plan(
+        metric,
+        lift=lift,
+        power=power,
+        alpha=alpha,
+        variants=variants,
+        share=share,
+        reading=cast("Reading", reading),
+    )
+    answer(planned.to_dict(), as_json, str(planned))
 
 
 def search(

@@ -137,13 +137,15 @@ def details(
             day=pl.col("window").replace_strict(dict(enumerate(_MIDDLE)), return_dtype=pl.Float64)
         )
         novelty = _novelty(aged, primary, alpha)
+    # Effects of a split that is broken are not to be read.
+    broken = where_broken(days, by_segment)
     return Details(
         over_time.select(*OVER_TIME_SCHEMA),
         days,
         by_segment,
         segments,
         ages.select(*BY_AGE_SCHEMA),
-        [*where_broken(days, by_segment), *novelty, *_differing(segments, primary, alpha)],
+        broken or [*novelty, *_differing(segments, primary, alpha)],
     )
 
 

@@ -17,7 +17,7 @@ from neonblue_lab.stats.effects import Effects, differences, log_lifts
 from neonblue_lab.stats.moments import Moments
 from neonblue_lab.stats.power import Baseline, Design, minimum_effect
 from neonblue_lab.stats.shrinkage import Family, ProgrammePrior, fit
-from neonblue_lab.stats.two_sample import welch
+from neonblue_lab.stats.two_sample import Better, noninferiority, welch
 
 TUNED_AT = 5_000
 """Units of both arms at which the always-valid intervals are narrowest, unless told."""
@@ -30,6 +30,8 @@ METHODS = {
     "always_p_value": "always-valid p-value of the difference, by the same: it may be read any day",
     "cuped": "CUPED (Deng et al. 2013), the same number before exposure as covariate, theta pooled over both arms; Welch",
     "chance_to_beat": "posterior probability that the variant is better, flat prior on the difference",
+    "noninferiority_p_value": "one-sided Welch test that the loss is smaller than the metric's margin",
+    "worst_change": "lower end of the one-sided interval (Fieller) of the change for the better, as a share of the control",
     "expected_loss": "posterior mean of what shipping the variant costs where it is worse, in units of the metric",
     "shrunk_lift": "posterior mean of the lift under the programme's prior (empirical Bayes on log lifts)",
     "false_sign_rate": "posterior probability that the likelier direction is wrong (Stephens 2017)",
@@ -42,6 +44,7 @@ EVIDENCE_SCHEMA: dict[str, pl.DataType] = dict.fromkeys(
         *("always_low", "always_high", "always_p_value"),
         *("cuped_difference", "cuped_low", "cuped_high", "cuped_p_value", "cuped_gain"),
         *("chance_to_beat", "expected_loss"),
+        *("noninferiority_p_value", "worst_change"),
         *("shrunk_lift", "shrunk_low", "shrunk_high", "false_sign_rate"),
         "detectable_lift",
     ),
@@ -54,6 +57,7 @@ def evidence(
     pairs: pl.DataFrame,
     *,
     sign: Mapping[str, int],
+    margins: Mapping[str, float] | None = None,
     priors: Mapping[str, ProgrammePrior] | None = None,
     tuned_at: float = TUNED_AT,
     alpha: float = 0.05,
@@ -64,6 +68,8 @@ def evidence(
         pairs: one row a comparison: experiment_id, metric, kind, variant_id and the sufficient statistics of both arms in
             the columns of `metrics.statistics.STATISTICS_SCHEMA`, the control's with the suffix `_control`.
         sign: metric -> -1 where lower is better; 1 unless named.
+        margins: metric -> the loss that still counts as no harm, as a share of the control's mean; metrics without one are
+            not tested for harm.
         priors: metric -> prior of log lifts; metrics without one are not shrunk.
         tuned_at: units of both arms at which always-valid intervals are narrowest: to be fixed in advance.
         alpha: 1 - coverage.
@@ -85,6 +91,7 @@ def evidence(
         "chance_to_beat": believed.chance_to_beat,
         "expected_loss": believed.expected_loss,
     }
+    numbers |= _harmless(pairs, control, variant, direction, margins or {}, alpha)
     numbers |= _with_fewer_units(pairs, alpha)
     numbers |= _shrunk(pairs, lift, priors or {}, alpha)
     numbers["detectable_lift"] = _detectable(pairs, control, variant, numbers["cuped_gain"], alpha)
@@ -141,6 +148,28 @@ def moments_of(pairs: pl.DataFrame, suffix: str) -> Moments:
     variance = pl.when(share).then(mean * (1 - mean)).otherwise(f"variance{suffix}")
     taken = pairs.select(n=f"n{suffix}", mean=mean, variance=variance).cast(pl.Float64).fill_null(float("nan"))
     return Moments(*(taken[name].to_numpy() for name in ("n", "mean", "variance")))
+
+
+def _harmless(
+    pairs: pl.DataFrame,
+    control: Moments,
+    variant: Moments,
+    direction: Floats,
+    margins: Mapping[str, float],
+    alpha: float,
+) -> dict[str, Floats]:
+    """Non-inferiority, where a metric has a margin."""
+    names = ("noninferiority_p_value", "worst_change")
+    out = {name: np.full(pairs.height, np.nan) for name in names}
+    margin = pairs["metric"].replace_strict(dict(margins), default=None, return_dtype=pl.Float64).to_numpy()
+    sides: dict[float, Better] = {1.0: "higher", -1.0: "lower"}
+    for side, better in sides.items():
+        rows = np.flatnonzero(~np.isnan(margin) & (direction == side))
+        if rows.size:
+            arms = [Moments(arm.n[rows], arm.mean[rows], arm.variance[rows]) for arm in (control, variant)]
+            tested = noninferiority(*arms, margin=margin[rows], better=better, alpha=alpha)
+            out["noninferiority_p_value"][rows], out["worst_change"][rows] = tested.p_value, tested.improvement_low
+    return out
 
 
 def _with_fewer_units(pairs: pl.DataFrame, alpha: float) -> dict[str, Floats]:

@@ -10,15 +10,21 @@ import polars as pl
 from neonblue_lab.errors import BadInput, NotFound
 from neonblue_lab.insights.arms import measured_arms, pairs_of
 from neonblue_lab.insights.details import Details, details, splits, where_broken
-from neonblue_lab.insights.evidence import evidence, learn_priors
+from neonblue_lab.insights.evidence import evidence, learn_priors, shrunk_lifts
+from neonblue_lab.insights.planning import Plan, design_of, plan_metric
 from neonblue_lab.insights.readout import Readout, adjusted_within, primary_metric, readout
 from neonblue_lab.insights.scorecard import ROWS_SCHEMA, Scorecard, scorecard, scorecard_of
+from neonblue_lab.insights.tables import comparisons
 from neonblue_lab.knowledge.documents import experiment_documents
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.metrics.series import daily_series
-from neonblue_lab.metrics.statistics import crossovers
+from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, crossovers
+from neonblue_lab.stats.power import Reading
 from neonblue_lab.stats.shrinkage import ProgrammePrior
 from neonblue_lab.warehouse.warehouse import Warehouse
+
+BASELINE_OF = 5
+"""How many experiments a plan's baseline is learned from: the latest that are over."""
 
 
 class Experiments:
@@ -66,16 +72,96 @@ class Experiments:
         return scorecard(self._warehouse, self._metrics, experiments=experiments, only=metrics, alpha=alpha)
 
     @cached_property
-    def priors(self) -> dict[str, ProgrammePrior]:
-        """What finished experiments with a sound split have taught of the programme's lifts, by metric, on the log scale."""
+    def _past(self) -> pl.DataFrame:
+        """Comparisons of finished experiments whose split is sound: what the programme learns from."""
         try:
             measured = measured_arms(self._warehouse, self._metrics)
         except NotFound:
-            return {}
+            return pairs_of(pl.DataFrame(schema=STATISTICS_SCHEMA | {"position": pl.Int64()}))
         broken = scorecard_of(self._warehouse, measured, None, 0.05).broken_splits
         running = self.list(status="running")
         past = measured.arms.join(broken, on="experiment_id", how="anti").join(running, on="experiment_id", how="anti")
-        return learn_priors(pairs_of(past))
+        return pairs_of(past)
+
+    @cached_property
+    def priors(self) -> dict[str, ProgrammePrior]:
+        """What finished experiments with a sound split have taught of the programme's lifts, by metric, on the log scale."""
+        return learn_priors(self._past)
+
+    def shrunk(self, metric: str) -> pl.DataFrame:
+        """Lifts on a metric that the prior was learned from, as measured and as it leaves them, in the columns of
+        `evidence.shrunk_lifts`. Empty where there is no prior: too few experiments have finished."""
+        return shrunk_lifts(self._past, self.priors).filter(metric=metric)
+
+    def plan(
+        self,
+        metric: str,
+        *,
+        lift: float,
+        power: float = 0.8,
+        alpha: float = 0.05,
+        variants: int = 1,
+        share: float = 1.0,
+        reading: Reading = "fixed",
+        days: int = 90,
+    ) -> Plan:
+        """How long an experiment has to run to find a lift: the baseline from the latest experiments that are over and
+        whose split is sound, the traffic from the lake's users.
+
+        Args:
+            metric: the one that decides.
+            lift: relative change that is to be found: 0.02 is +2 %.
+            power: probability of finding it.
+            alpha: rate of false alarms that is accepted, all variants together.
+            variants: beside the control.
+            share: of the users who take part.
+            reading: as of `stats.power.Design`; a sequential one looks several times.
+            days: how far ahead traffic is forecast, no further than it reaches back.
+
+        Raises:
+            NotFound: the metric is not known, no such experiment has measured it, or the lake holds no traffic.
+            BadInput: an option that cannot be, or a metric that only arrives as aggregates.
+        """
+        design = design_of(reading, alpha)
+        past = self._past.filter(metric=metric)
+        if metric not in self._metrics and past.is_empty():
+            known = sorted({*self._metrics, *self._past["metric"]})
+            raise NotFound(f"There is no metric {metric}; there are {', '.join(known)}.")
+        if past.is_empty():
+            raise NotFound(
+                f"No experiment that is over and was split as planned has measured {metric}: there is no baseline to plan with."
+            )
+        latest = self.list().join(past, on="experiment_id", how="semi", maintain_order="left").head(BASELINE_OF)
+        return plan_metric(
+            self._warehouse,
+            self._metrics.get(metric) or Metric(name=metric, kind=past["kind"][0]),
+            past.join(latest, on="experiment_id", how="semi"),
+            lift=lift,
+            power=power,
+            variants=variants,
+            share=share,
+            design=design,
+            days=days,
+        )
+
+    @property
+    def largest(self) -> str:
+        """The experiment with the most users, of those defined with two variants or more; of those without users, the most units.
+
+        Raises:
+            NotFound: none has data.
+        """
+        found = self._warehouse.sql("""
+            SELECT experiment_id FROM (
+                SELECT experiment_id, count(*) AS users, 0 AS units FROM assignments GROUP BY ALL
+                UNION ALL SELECT experiment_id, 0, max(n) FROM metric_totals WHERE segment IS NULL GROUP BY ALL)
+            JOIN experiments USING (experiment_id) WHERE len(variants) > 1
+            GROUP BY experiment_id ORDER BY max(users) DESC, max(units) DESC, experiment_id LIMIT 1""")
+        if found.is_empty():
+            raise NotFound(
+                "No experiment that was defined with two variants has data: `neonblue replay --from ...` brings it in."
+            )
+        return str(found["experiment_id"][0])
 
     def details(self, experiment_id: str, *, alpha: float = 0.05) -> Details:
         """One experiment over time and by segment, and where its split broke: the frames of its charts, and sentences.
@@ -98,6 +184,10 @@ class Experiments:
         """Rows with an experiment_id, with the experiment's name as a column after it."""
         names = self._warehouse.sql("SELECT experiment_id, name FROM experiments")
         return rows.join(names, on="experiment_id", how="left").select("experiment_id", "name", *rows.columns[1:])
+
+    def comparisons(self, said: Readout) -> pl.DataFrame:
+        """The rows of a readout as a table, in the columns of `tables.comparisons`."""
+        return comparisons(said, self.get(said.experiment_id), self._metrics)
 
     def series(self, *, largest: int = 8) -> pl.DataFrame:
         """Metrics by day, of the programme and of its experiments with the most units, in the columns of
@@ -137,7 +227,8 @@ class Experiments:
             )
         measured = measured_arms(self._warehouse, self._metrics, experiments=[experiment_id])
         card = scorecard_of(self._warehouse, measured, [experiment_id], alpha)
-        found = evidence(pairs_of(measured.arms), sign=self._signs, priors=self.priors, alpha=alpha)
+        margins = {name: metric.margin for name, metric in self._metrics.items() if metric.margin is not None}
+        found = evidence(pairs_of(measured.arms), sign=self._signs, margins=margins, priors=self.priors, alpha=alpha)
         crossed = crossovers(self._warehouse, [experiment_id])
         said = readout(card, found, experiment, self._metrics, int(crossed["users"].sum()))
         if said.verdict == "do not trust":

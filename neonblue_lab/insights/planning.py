@@ -1,5 +1,6 @@
 """How long an experiment has to run: the units that it needs against the traffic that is to be expected."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,15 +10,20 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from neonblue_lab.errors import BadInput, NotFound
-from neonblue_lab.insights.arms import pairs_of
 from neonblue_lab.insights.evidence import TUNED_AT, evidence, moments_of
-from neonblue_lab.metrics.definitions import SHARES
+from neonblue_lab.insights.visitors import visitors
+from neonblue_lab.metrics.definitions import SHARES, Metric
+from neonblue_lab.metrics.statistics import users
 from neonblue_lab.models.trend import fit_trend
 from neonblue_lab.stats.arrays import Floats, floats, refuse
 from neonblue_lab.stats.power import Baseline, Design, Reading, minimum_effect, sample_size
 from neonblue_lab.stats.power import power as power_of
+from neonblue_lab.warehouse.warehouse import Warehouse
 
 WEEK = 7
+
+MOST_UNITS = 1e15
+"""More than anybody has: a lift that takes so many is not to be found."""
 
 LOOKS = 5
 """How often a sequential reading is planned to look, evenly spaced."""
@@ -127,7 +133,7 @@ class Plan:
             "earliest": self.earliest,
             "latest": self.latest,
             "full_weeks": self.full_weeks,
-            "smaller_lifts": self._smaller.to_dicts(),
+            "smaller_lifts": self._smaller.cast({"units": pl.Int64}).to_dicts(),
             "methods": METHODS,
             "by_day": self.by_day.with_columns(pl.col("date").cast(pl.String)).to_dicts(),
         }
@@ -140,12 +146,11 @@ class Plan:
         sizes = f"{self.control:,} units in each arm"
         if self.control != self.variant:
             sizes = f"{self.control:,} units in the control and {self.variant:,} in each variant"
-        of = f" of {self.metric}" if self.metric else ""
-        lift = f"a lift{of} of {100 * self.lift:+.4g}%"
-        need = f"To find {lift} with a power of {self.power:.0%} takes {sizes}: {self.units:,} in all."
+        lift = f"a lift of {100 * self.lift:+.4g}%{f' in {self.metric}' if self.metric else ''}"
+        need = f"To find {lift} with a power of {100 * self.power:.4g}% takes {sizes}: {self.units:,} in all."
         if self.design.reading != "fixed":
             often = "once" if self.design.looks == 1 else f"{self.design.looks} times on the way"
-            need += f" Read by {self.design.reading} boundaries, {often}."
+            need += f" It is read {often}, by {self.design.reading} boundaries."
         end = self.by_day.row(-1, named=True)
         if self.days is None or self.full_weeks is None:
             least = "no lift" if end["minimum_lift"] is None else f"a lift of {100 * end['minimum_lift']:+.3g}%"
@@ -155,10 +160,9 @@ class Plan:
             )
         last = self.by_day.row(self.days - 1, named=True)["date"]
         latest = f"{self.latest}" if self.latest is not None else f"more than {end['day']}"
-        weeks = f"{self.full_weeks} full week{'' if self.full_weeks == 1 else 's'}"
         return (
-            f"{need}\nThey are expected within {self.days} days, by {last} (at the ends of the forecast: {self.earliest} and "
-            f"{latest} days). Run it for {weeks}."
+            f"{need}\nThey are expected within {_counted(self.days, 'day')}, by {last} (at the ends of the forecast: {self.earliest} and "
+            f"{latest} days). Run it for {_counted(self.full_weeks, 'full week')}."
         )
 
     @property
@@ -168,8 +172,8 @@ class Plan:
     def _what_smaller_lifts_need(self) -> str:
         said = []
         for lift, units, days in self._smaller.iter_rows():
-            time = f"more than {self.by_day.height}" if days is None else f"{days}"
-            said.append(f"{100 * lift:+.4g}% would take {units:,.0f} units ({time} days)")
+            time = f"more than {_counted(self.by_day.height, 'day')}" if days is None else _counted(days, "day")
+            said.append(f"{100 * lift:+.4g}% would take {units:,.0f} units ({time})")
         return f"Smaller lifts: {', '.join(said)}."
 
     def _origin(self) -> list[str]:
@@ -230,6 +234,8 @@ def plan(
     if variants < 1:
         raise BadInput(f"variants is {variants}: at least one beside the control.")
     value = float(baseline.value)
+    if not np.isfinite(lift):
+        raise BadInput(f"lift is {lift}: a relative change such as 0.05, which is +5 %.")
     if lift == 0 or value == 0:
         raise BadInput(f"A lift of {lift} on a value of {value} is no change: no number of units finds it.")
     if baseline.proportion and not 0 <= value * (1 + lift) <= 1:
@@ -244,9 +250,10 @@ def plan(
     design = design or Design()
     each = replace(design, alpha=design.alpha / variants)
     needed = sample_size(baseline, effect=lift * value, power=power, design=each)
-    if not np.isfinite(needed.total):
+    if not needed.total < MOST_UNITS:
         raise BadInput(
-            f"A lift of {100 * lift:+.4g}% on a value of {value:.6g} cannot be found by a test of this design."
+            f"A lift of {100 * lift:+.4g}% on a value of {value:.6g} cannot be found by a test of this design, whatever the "
+            "number of units."
         )
     control, variant = int(needed.control), int(needed.variant)
 
@@ -273,25 +280,24 @@ def plan(
     )
 
 
-def baseline_of(arms: pl.DataFrame) -> Baseline:
-    """What past experiments say of one metric without a change.
+def baseline_of(pairs: pl.DataFrame) -> Baseline:
+    """What comparisons of past experiments say of one metric without a change.
 
     Each control counts by its units. The variance is that within experiments: how far their means lie apart is no noise of
     an experiment to come.
 
     Args:
-        arms: of one metric: columns of `metrics.statistics.STATISTICS_SCHEMA` and `position` (0 is the control).
+        pairs: of one metric, as of `evidence.evidence`.
 
     Raises:
         NotFound: no control has a mean and a variance.
     """
-    controls = arms.filter(pl.col("position") == 0)
-    past = moments_of(controls, "")
+    controls = pairs.unique("experiment_id", keep="first", maintain_order=True)
+    past = moments_of(controls, "_control")
     known = np.isfinite(past.mean) & np.isfinite(past.variance)
     if not known.any():
         raise NotFound("No control of past experiments has a mean and a variance: there is no baseline to plan with.")
     value = np.average(past.mean[known], weights=past.n[known])
-    pairs = pairs_of(arms)
     gain = evidence(pairs, sign={})["cuped_gain"].to_numpy()
     reduced = np.isfinite(gain)
     left = 1 - np.average(gain[reduced], weights=pairs["n"].to_numpy()[reduced]) if reduced.any() else 1.0
@@ -299,6 +305,55 @@ def baseline_of(arms: pl.DataFrame) -> Baseline:
         return Baseline.of_proportion(value, variance_factor=left)
     variance = np.average(past.variance[known], weights=past.n[known] - 1)
     return Baseline.of_mean(value, variance, variance_factor=left)
+
+
+def plan_metric(
+    warehouse: Warehouse,
+    metric: Metric,
+    pairs: pl.DataFrame,
+    *,
+    lift: float,
+    power: float,
+    variants: int,
+    share: float,
+    design: Design,
+    days: int,
+) -> Plan:
+    """`plan` on the lake's own data: the baseline from the controls of `pairs`, traffic from the lake's events.
+
+    Args:
+        warehouse: where the users are counted.
+        metric: that decides.
+        pairs: comparisons on it in the experiments to learn from, as of `evidence.evidence`.
+
+    Raises:
+        NotFound: no baseline, or no traffic.
+        BadInput: the metric arrives as aggregates, whose units are not the lake's users; or as of `plan`.
+    """
+    controls = pairs.unique("experiment_id", keep="first").sort("experiment_id")
+    exposed = int(users(warehouse, controls["experiment_id"])["users"].sum())
+    if metric.event is None or not exposed:
+        raise BadInput(
+            f"{metric.name} arrives as aggregates: how many of its units a user makes is not known, so the lake's users say "
+            "nothing of how long it takes. `stats.power.sample_size` says how many of its units a lift takes."
+        )
+    seen = visitors(warehouse)
+    newcomers = seen.newcomers
+    if metric.users == "with_event":
+        newcomers = newcomers * (int(pl.concat([controls["n_control"], pairs["n"]]).sum()) / exposed)
+    planned = plan(
+        baseline_of(pairs),
+        seen.daily,
+        lift=lift,
+        power=power,
+        variants=variants,
+        share=share,
+        design=design,
+        newcomers=newcomers,
+        wait=math.ceil(metric.window[1]) if metric.window else 0,
+        days=days,
+    )
+    return replace(planned, metric=metric.name, learned_from=tuple(controls["experiment_id"]))
 
 
 def design_of(reading: Reading, alpha: float) -> Design:
@@ -309,14 +364,10 @@ def design_of(reading: Reading, alpha: float) -> Design:
     """
     if reading == "fixed":
         return Design(alpha=alpha)
-    return Design(
-        alpha=alpha, reading=reading, looks=LOOKS, tuned_at=TUNED_AT if reading == "always-valid" else None
-    )
+    return Design(alpha=alpha, reading=reading, looks=LOOKS, tuned_at=TUNED_AT if reading == "always-valid" else None)
 
 
-def _expected_units(
-    traffic: pl.DataFrame, newcomers: ArrayLike, share: float, wait: int, days: int
-) -> pl.DataFrame:
+def _expected_units(traffic: pl.DataFrame, newcomers: ArrayLike, share: float, wait: int, days: int) -> pl.DataFrame:
     """Units by the end of each day ahead: day, date, units, low, high."""
     missing = [name for name in ("day", "users") if name not in traffic.columns]
     if missing:
@@ -353,3 +404,7 @@ def _first_day(units: pl.Series, needed: float) -> int | None:
     """The first day by whose end there are enough."""
     enough = np.flatnonzero(units.to_numpy() >= needed)
     return int(enough[0]) + 1 if enough.size else None
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -99,6 +99,13 @@ def readout(
     verdict, variant, reasons, advice = _judge(
         rows, checks, primary, sign, names, experiment.get("status"), planned, card.alpha
     )
+    if verdict == "ship":
+        open_questions = [row for row in rows if row["variant_id"] == variant and _may_harm(row, card.alpha)]
+        if open_questions:
+            verdict, variant = "keep running" if experiment.get("status") == "running" else "not enough data", None
+            reasons += [_not_ruled_out(row, metrics[row["metric"]]) for row in open_questions]
+            named = ", ".join(dict.fromkeys(row["metric"] for row in open_questions))
+            advice = [f"More users would tell whether {named} stays within its margin: that comes before shipping."]
     if stated is not None and stated not in measured:
         reasons.append(f"The stated primary metric {stated} has no data; {primary} stands in for it.")
     for row in card.unknown_variants.iter_rows(named=True):
@@ -218,6 +225,18 @@ def _judge(
         None,
         reasons,
         [f"Keep the control, or test a bolder change with more users.{_missed(tested)}"],
+    )
+
+
+def _may_harm(row: Mapping[str, Any], alpha: float) -> bool:
+    """Whether a metric with a margin may lose more than it."""
+    return row["noninferiority_p_value"] is not None and row["noninferiority_p_value"] >= alpha
+
+
+def _not_ruled_out(row: Mapping[str, Any], metric: Metric) -> str:
+    return (
+        f"{row['metric']} may get worse by more than the {metric.margin:.1%} that its margin allows: as bad as "
+        f"{row['worst_change']:+.1%} is not ruled out (non-inferiority p = {row['noninferiority_p_value']:.2g})."
     )
 
 

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Callable[[str], Pa
     folder = tmp_path_factory.mktemp("readme")
     file = dataset("upworthy_exploratory.parquet")
     (folder / file.name).symlink_to(file)
-    (commands,) = _blocks("sh")
+    commands, _ = _blocks("sh")
     (folder / "said").write_text(_run(["bash", "-euc", commands], folder))
     return folder
 
@@ -46,6 +46,15 @@ def test_the_shell_commands_say_what_the_readme_says(folder: Path):
     assert "27,539 records -> 27,539 new events, 0 dead letters" in said
     assert "Experiments: 4,873." in said
     assert "Verdict: " in said
+
+
+def test_the_plan_is_the_one_that_the_readme_shows(tmp_path: Path):
+    _, commands = _blocks("sh")
+    (plan,) = _blocks("text")
+    said = _run(["bash", "-euc", commands], tmp_path)
+    assert plan in said
+    assert "\nVerdict: " in said
+    assert "\nIn detail:\n" in said
 
 
 def test_the_python_runs_on_what_they_made(folder: Path):

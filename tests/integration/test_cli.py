@@ -177,6 +177,26 @@ def test_analyze(neonblue: Neonblue, home: Path) -> None:
     assert all(set(row) >= ROW for row in document["rows"])
 
 
+def test_analyze_in_detail(neonblue: Neonblue, home: Path) -> None:
+    experiment = neonblue("scorecard", "--home", home, "--json").json["rows"][0]["experiment_id"]
+    without = neonblue("analyze", experiment, "--home", home)
+    detailed = neonblue("analyze", experiment, "--details", "--home", home)
+    document = neonblue("analyze", experiment, "--details", "--home", home, "--json").json
+    assert document["findings"] == Lab.open(home).experiments.details(experiment).findings
+    assert detailed.out.startswith(without.out)
+    assert all(detailed.out.count(finding) == 1 for finding in document["findings"])
+    assert "findings" not in neonblue("analyze", experiment, "--home", home, "--json").json
+
+
+def test_plan(neonblue: Neonblue, home: Path) -> None:
+    asked = ("plan", "conversion", "--lift", "0.3", "--variants", "2", "--power", "0.9", "--reading", "pocock")
+    document = neonblue(*asked, "--home", home, "--json").json
+    planned = Lab.open(home).experiments.plan("conversion", lift=0.3, variants=2, power=0.9, reading="pocock")
+    assert document == json.loads(json.dumps(planned.to_dict()))
+    answer = neonblue(*asked, "--home", home)
+    assert (answer.code, answer.out) == (0, f"{planned}\n")
+
+
 def test_models(neonblue: Neonblue, home: Path) -> None:
     listed = neonblue("models", "list", "--home", home, "--json").json
     assert [{"name", "version", "alias", "created_at", "metrics"} <= set(model) for model in listed] == [True, True]
@@ -239,6 +259,13 @@ WRONG = [
     ("nonsense", USAGE, "No such command 'nonsense'"),
     ("analyze", USAGE, "Missing argument 'experiment'"),
     ("analyze nope --home {home}", USAGE, "There is no experiment nope"),
+    ("analyze nope --details --home {home}", USAGE, "There is no experiment nope"),
+    ("plan conversion --home {home}", USAGE, "Missing option '--lift'"),
+    ("plan convers --lift 0.05 --home {home}", USAGE, "There is no metric convers; there are "),
+    ("plan conversion --lift 0 --home {home}", USAGE, "is no change"),
+    ("plan conversion --lift 0.1 --share 2 --home {home}", USAGE, "share is 2.0: of the users who take part"),
+    ("plan conversion --lift 0.1 --reading daily --home {home}", USAGE, "reading is 'daily': it must be one of fixed"),
+    ("plan page_load_ms --lift 0.1 --home {home}", USAGE, "page_load_ms arrives as aggregates"),
     ("simulate --out {home}", USAGE, "is not empty"),
     ("simulate --days 3 --out {empty}", USAGE, "--days"),
     ("import nope {file} --out {empty}", USAGE, "There is no importer nope; there are upworthy, asos, landing-page, eshop"),

@@ -16,6 +16,7 @@ METRICS = {
         Metric(name="rate", kind="proportion"),
         Metric(name="basket", kind="mean"),
         Metric(name="latency", kind="mean", better="lower"),
+        Metric(name="errors", kind="proportion", better="lower", guardrail=True, margin=0.05),
     )
 }
 Arm = tuple[Any, ...]

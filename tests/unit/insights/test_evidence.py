@@ -16,7 +16,9 @@ from neonblue_lab.insights.evidence import EVIDENCE_SCHEMA, METHODS, evidence, l
 from neonblue_lab.metrics.joint import moment_names
 from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA
 from neonblue_lab.stats.always_valid import confidence_sequence
+from neonblue_lab.stats.moments import Moments
 from neonblue_lab.stats.shrinkage import ProgrammePrior
+from neonblue_lab.stats.two_sample import noninferiority
 
 seeds = st.integers(0, 2**32 - 1)
 Z = norm.ppf(0.975)
@@ -245,9 +247,9 @@ NOTHING = {
 def test_what_cannot_be_computed_is_null_and_changes_no_other_row(arms: tuple[Any, Any]) -> None:
     priors = {"m": normal_prior(0, 0.1)}
     rows = pairs(pair(*arms), pair(CONTROL, VARIANT))
-    bad, good = evidence(rows, sign={}, priors=priors).to_dicts()
+    bad, good = evidence(rows, sign={}, priors=priors, margins={"m": 0.1}).to_dicts()
     assert {name: bad[name] for name in EVIDENCE_SCHEMA} == dict.fromkeys(EVIDENCE_SCHEMA)
-    assert good == one(pair(CONTROL, VARIANT), priors=priors)
+    assert good == one(pair(CONTROL, VARIANT), priors=priors, margins={"m": 0.1})
     assert None not in [good[name] for name in EVIDENCE_SCHEMA if not name.startswith("cuped")]
 
 
@@ -274,3 +276,13 @@ def test_a_row_does_not_depend_on_the_others(rows: list[tuple[Any, ...]]) -> Non
     made = [pair(plain(*row[:3]), plain(*row[3:6]), kind=row[6]) for row in rows]
     options = {"sign": {"m": -1}, "priors": {"m": normal_prior(0, 0.1)}}
     assert evidence(pairs(*made), **options).to_dicts() == [one(row, **options) for row in made]
+
+
+@pytest.mark.parametrize(("sign", "better"), [(1, "higher"), (-1, "lower")])
+def test_a_metric_with_a_margin_is_tested_for_harm(sign: int, better: Any) -> None:
+    found = one(pair(CONTROL, VARIANT), sign={"m": sign}, margins={"m": 0.1})
+    control, variant = (Moments(arm["n"], arm["mean"], arm["variance"]) for arm in (CONTROL, VARIANT))
+    expected = noninferiority(control, variant, margin=0.1, better=better)
+    assert found["noninferiority_p_value"] == pytest.approx(float(expected.p_value))
+    assert found["worst_change"] == pytest.approx(float(expected.improvement_low))
+    assert one(pair(CONTROL, VARIANT))["noninferiority_p_value"] is None

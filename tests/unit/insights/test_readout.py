@@ -51,6 +51,16 @@ def test_a_gain_that_harms_another_metric_is_not_shipped(read: Any) -> None:
     assert ["v: rate" in found.reasons[0], "v: latency 110 against 100" in found.reasons[1]] == [True, True]
 
 
+def test_a_guardrail_must_be_shown_to_stay_within_its_margin(read: Any) -> None:
+    gain = {"c": LEVEL, "v": HIGH}
+
+    unsure = read({"rate": gain, "errors": {"c": (5000, 0.1), "v": (5000, 0.102)}})
+    assert (unsure.verdict, unsure.variant_id) == ("not enough data", None)
+    assert "errors may get worse by more than the 5.0% that its margin allows" in unsure.reasons[1]
+    assert "whether errors stays within its margin" in unsure.recommendations[0]
+    assert read({"rate": gain, "errors": {"c": (5000, 0.1), "v": (5000, 0.08)}}).verdict == "ship"
+
+
 def test_the_next_best_is_shipped_where_the_best_harms(read: Any) -> None:
     latency = {"c": (5000, 100.0, 25.0), "a": (5000, 90.0, 25.0), "b": (5000, 110.0, 25.0)}
     found = read({"rate": {"c": LEVEL, "a": HIGH, "b": HIGHER}, "latency": latency})

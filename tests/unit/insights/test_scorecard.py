@@ -232,7 +232,7 @@ def test_restricting_to_experiments_and_metrics(experiments_of: Any, rows: Any) 
 
     assert card.rows.select("experiment_id", "metric").rows() == [("y", "rate")]
     assert set(card.checks["experiment_id"]) == {"y"}
-    with pytest.raises(NotFound, match="no metric ratio; there are basket, latency, rate"):
+    with pytest.raises(NotFound, match="no metric ratio; there are basket, errors, latency, rate"):
         experiments.scorecard(metrics=["ratio"])
     with pytest.raises(NotFound, match="no data of latency; there is of basket, rate"):
         experiments.scorecard(metrics=["latency"])
