@@ -17,10 +17,12 @@ from neonblue_lab.insights.scorecard import ROWS_SCHEMA, Scorecard, scorecard, s
 from neonblue_lab.insights.tables import comparisons
 from neonblue_lab.knowledge.documents import experiment_documents
 from neonblue_lab.metrics.definitions import Metric
+from neonblue_lab.metrics.parts import users_of
 from neonblue_lab.metrics.series import daily_series
 from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, crossovers
-from neonblue_lab.stats.power import Reading
+from neonblue_lab.stats.power import Design, Reading
 from neonblue_lab.stats.shrinkage import ProgrammePrior
+from neonblue_lab.stats.simulation import Simulation, simulate
 from neonblue_lab.warehouse.warehouse import Warehouse
 
 BASELINE_OF = 5
@@ -162,6 +164,48 @@ class Experiments:
                 "No experiment that was defined with two variants has data: `neonblue replay --from ...` brings it in."
             )
         return str(found["experiment_id"][0])
+
+    def simulate(
+        self,
+        metric: str,
+        *,
+        experiment_id: str = "",
+        lift: float = 0.0,
+        alpha: float = 0.05,
+        experiments: int = 2_000,
+        seed: int = 0,
+    ) -> Simulation:
+        """Try a metric's test on the lab's own users: those of one experiment's control, split at random again and again. Without
+        a lift an A/A simulation, whose false positives should be alpha; with one, the power to find it.
+
+        Args:
+            metric: one that is computed from events; of a quantile, none.
+            experiment_id: whose control; the experiment with the most users unless given.
+            lift: put into one half: 0.02 is +2 %.
+            alpha: level of the test.
+            experiments: how many.
+            seed: of the splits.
+
+        Raises:
+            NotFound: no such metric or experiment, or it has no users.
+            BadInput: the metric arrives as aggregates, or is a quantile; or an argument is not possible.
+        """
+        if metric not in self._metrics:
+            raise NotFound(f"There is no metric {metric}; there are {', '.join(self._metrics)}.")
+        defined = self.get(experiment_id or self.largest)
+        variants = defined["variants"]
+        if not variants:
+            raise BadInput(f"Experiment {defined['experiment_id']} was defined without variants: it has no control.")
+        users = users_of(self._warehouse, self._metrics[metric], defined["experiment_id"], variants[0]["variant_id"])
+        return simulate(
+            users["y"],
+            denominators=users.get_column("d", default=None),
+            covariate=None if "d" in users.columns else users.get_column("x", default=None),
+            lift=lift,
+            design=Design(alpha=alpha),
+            experiments=experiments,
+            seed=seed,
+        )
 
     def details(self, experiment_id: str, *, alpha: float = 0.05) -> Details:
         """One experiment over time and by segment, and where its split broke: the frames of its charts, and sentences.

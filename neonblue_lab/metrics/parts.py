@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from ibis import _
 
+from neonblue_lab.errors import BadInput, NotFound
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.metrics.expressions import Field
 from neonblue_lab.metrics.joint import joint_moments, second_moment
@@ -67,6 +68,27 @@ def by_age(
     }
     found = collect(warehouse, cut, experiments).filter(pl.col("metric").is_in(list(cut)))
     return found.with_columns(window=pl.col("metric").cast(pl.Int64), metric=pl.lit(metric.name))
+
+
+def users_of(warehouse: Engine, metric: Metric, experiment_id: str, variant_id: str) -> pl.DataFrame:
+    """One variant's users with their numbers: user_id and the metric's columns out of y, d, x, w; users who do not count are
+    left out.
+
+    Raises:
+        BadInput: the metric arrives as aggregates, or is a quantile.
+        NotFound: there are no such users.
+    """
+    if metric.event is None or metric.quantile is not None:
+        kind = "is a quantile" if metric.quantile is not None else "arrives as aggregates"
+        raise BadInput(f"Metric {metric.name} {kind}: it has no number for each user that could be added up.")
+    values = user_values({"0": metric}, [experiment_id], warehouse.dialect).filter(_.variant_id == variant_id)
+    named = run(warehouse, values).rename({f"{column}_0": column for column in columns(metric)})
+    found = named.drop("experiment_id", "variant_id").drop_nulls().sort("user_id")
+    if found.is_empty():
+        raise NotFound(
+            f"Variant {variant_id} of experiment {experiment_id} has no users with a number of {metric.name}."
+        )
+    return found
 
 
 def users_by_day(warehouse: Engine, experiments: Iterable[str]) -> pl.DataFrame:

@@ -189,7 +189,9 @@ def _check(where: Address, cluster: str | None) -> None:
         if where.host or where.options or cluster:
             raise BadInput("chdb:// takes a folder (chdb:///folder) and nothing else: no host, no options, no cluster.")
         if not where.path.strip("/"):
-            raise BadInput("chdb:// takes a folder (chdb:///folder): in memory, what was delivered would be gone at the end.")
+            raise BadInput(
+                "chdb:// takes a folder (chdb:///folder): in memory, what was delivered would be gone at the end."
+            )
         return
     if where.host is None:
         raise BadInput(f"The url of ClickHouse names no host; it looks like {CLICKHOUSE_EXAMPLE}.")

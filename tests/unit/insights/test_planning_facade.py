@@ -195,3 +195,25 @@ class TestAnswer:
     def test_nothing_to_learn_from(self, lake_of):
         with pytest.raises(NotFound, match="has measured conversion"):
             Experiments(Warehouse(lake_of()), METRICS).plan("conversion", lift=0.1)
+
+
+def test_a_metric_is_tried_on_the_labs_own_users(experiments):
+    found = experiments.simulate("conversion", experiment_id="e5", experiments=4_000, seed=3)
+    low, high = found.rate_interval
+    assert found.p_values.size == 4_000
+    assert low - 0.02 < 0.05 < high + 0.02  # 40 users: the test of so few is near its level, not at it
+    assert experiments.simulate("spent", experiment_id="e5", lift=3.0, seed=3).rate > found.rate
+
+
+@pytest.mark.parametrize(
+    ("metric", "experiment", "error", "said"),
+    [
+        ("no_such", "e1", NotFound, "There is no metric no_such; there are conversion"),
+        ("conversion", "e9", NotFound, "There is no experiment e9"),
+        ("latency", "e1", BadInput, "latency arrives as aggregates"),
+        ("median_basket", "e1", BadInput, "median_basket is a quantile"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said(experiments, metric, experiment, error, said):
+    with pytest.raises(error, match=said):
+        experiments.simulate(metric, experiment_id=experiment)
