@@ -23,7 +23,7 @@ REPLACE = """([hidden, shown]) => {
 
 
 def main() -> None:
-    """Write `tour.png`, `runs.png` and `report.png` into docs/images/."""
+    """Write `tour.png`, `runs.png`, `report.png` and `readout.png` into docs/images/."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         home = Path(folder) / "data"
@@ -33,6 +33,8 @@ def main() -> None:
         take(page, "runs", home, down_to=page.locator("details.run").first)
         page = open_page(browser, home / "runs" / run.run_id / "scorecard.html")
         take(page, "report", home, down_to=page.locator(".picture").first)
+        page = open_page(browser, home / "runs" / run.run_id / "readout.html")
+        take(page, "readout", home, down_to=page.locator(".picture").first)
 
         notebooks = Path(shutil.copytree(CHECKOUT / "notebooks", Path(folder) / "notebooks"))
         with JupyterLab(notebooks, home) as lab:
