@@ -251,11 +251,51 @@ class Experiments:
             card = self.scorecard()
         except NotFound:
             return experiment_documents(defined, pl.DataFrame(schema=ROWS_SCHEMA), self._metrics)
+        rows = adjusted_within(card.rows, self._primary(card, defined))
+        return experiment_documents(defined, rows, self._metrics, broken=card.broken_splits["experiment_id"])
+
+    def outcomes(self, *, alpha: float = 0.05) -> pl.DataFrame:
+        """What each measured experiment came to on its primary metric: experiment_id, name, status, primary_metric, outcome.
+
+        The outcome is "win" where a variant is clearly better (p adjusted within the experiment below alpha), else "loss" where one
+        is clearly worse, else "flat"; "untested" where nothing can be compared; "broken" where the split is. One that runs has
+        the outcome that it would have if this were its end.
+
+        Raises:
+            NotFound: nothing to compare.
+        """
+        card, defined = self.scorecard(alpha=alpha), self.list()
+        primary = self._primary(card, defined)
+        metric = pl.col("experiment_id").replace_strict(primary, return_dtype=pl.String)
+        sign = pl.col("metric").replace_strict(self._signs, default=1, return_dtype=pl.Int64)
+        rows = adjusted_within(card.rows, primary).filter(pl.col("metric") == metric)
+        clear = pl.col("p_adjusted") < alpha
+        gain = sign * pl.col("difference")
+        came_to = rows.group_by("experiment_id").agg(
+            outcome=pl.when((clear & (gain > 0)).any())
+            .then(pl.lit("win"))
+            .when((clear & (gain < 0)).any())
+            .then(pl.lit("loss"))
+            .when(pl.col("p_adjusted").is_not_null().any())
+            .then(pl.lit("flat"))
+        )
+        broken = pl.col("experiment_id").is_in(card.broken_splits["experiment_id"].implode())
+        return (
+            pl.DataFrame({"experiment_id": list(primary), "primary_metric": list(primary.values())})
+            .join(came_to, on="experiment_id", how="left")
+            .join(defined.select("experiment_id", "name", "status"), on="experiment_id")
+            .with_columns(
+                outcome=pl.when(broken).then(pl.lit("broken")).otherwise(pl.col("outcome").fill_null("untested"))
+            )
+            .select("experiment_id", "name", "status", "primary_metric", "outcome")
+            .sort("experiment_id")
+        )
+
+    def _primary(self, card: Scorecard, defined: pl.DataFrame) -> dict[str, str]:
+        """Experiment -> the metric that it is judged by."""
         measured = card.checks.group_by("experiment_id").agg("metric")
         stated = measured.join(defined, on="experiment_id").select("experiment_id", "primary_metric", "metric")
-        primary = {row[0]: primary_metric(row[1], row[2], self._metrics) for row in stated.iter_rows()}
-        rows = adjusted_within(card.rows, primary)
-        return experiment_documents(defined, rows, self._metrics, broken=card.broken_splits["experiment_id"])
+        return {row[0]: primary_metric(row[1], row[2], self._metrics) for row in stated.iter_rows()}
 
     def analyze(self, experiment_id: str, *, alpha: float = 0.05) -> Readout:
         """What one experiment says, with a verdict and its reasons.

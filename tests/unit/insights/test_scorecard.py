@@ -266,3 +266,24 @@ def test_intervals_have_the_coverage_asked_for(experiments_of: Any, rows: Any) -
 
     assert wide["difference_high"] - 1 == pytest.approx(stats.t.ppf(0.995, 98) * 0.2)
     assert narrow["difference_high"] - 1 == pytest.approx(stats.t.ppf(0.9, 98) * 0.2)
+
+
+def test_what_each_experiment_came_to(experiments_of: Any, rows: Any) -> None:
+    level, high, low = (5000, 0.50), (5000, 0.56), (5000, 0.44)
+    lab = experiments_of(
+        rows("won", {"rate": {"c": level, "a": low, "v": high}}),
+        rows("lost", {"rate": {"c": level, "v": low}}),
+        rows("flat", {"rate": {"c": level, "v": (5000, 0.505)}}),
+        rows("slower", {"latency": {"c": (500, 100.0, 25.0), "v": (500, 104.0, 25.0)}}, primary_metric="latency"),
+        rows("broken", {"rate": {"c": level, "v": (6000, 0.9)}}),
+        rows("alone", {"rate": {"c": level}}),
+    )
+    found = dict(lab.outcomes().select("experiment_id", "outcome").iter_rows())
+    assert found == {
+        "won": "win",
+        "lost": "loss",
+        "flat": "flat",
+        "slower": "loss",
+        "broken": "broken",
+        "alone": "untested",
+    }
