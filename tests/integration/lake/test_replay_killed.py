@@ -85,14 +85,25 @@ def start(location: str, lake: Lake, topics: Topics, batch_records: int = BATCH)
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def kill_midway(process: subprocess.Popen[str], rng: random.Random) -> None:
-    """Kill a replay that has begun, after some batches and at any moment of the next."""
+def kill_midway(process: subprocess.Popen[str], rng: random.Random, lake: Lake, aimed: bool) -> None:
+    """Kill a replay that has begun, after some batches: at any moment of the next, or aimed at the one in which raw has it and
+    the tables derived from it do not."""
     assert process.stdout is not None
     for _ in range(rng.randint(1, 3)):
         process.stdout.readline()
-    time.sleep(rng.uniform(0, 0.08))
+    if aimed:
+        stored = raw_commits(lake)
+        while process.poll() is None and raw_commits(lake) == stored:
+            time.sleep(0.0005)
+    else:
+        time.sleep(rng.uniform(0, 0.08))
     process.kill()
     process.communicate()
+
+
+def raw_commits(lake: Lake) -> int:
+    """How many commits the logs of the raw tables hold."""
+    return sum(1 for _ in (lake.path / "raw").glob("*/_delta_log/*.json"))
 
 
 def marks(lake: Lake, table: str, topic: str, partitions: list[int]) -> dict[int, int]:
@@ -148,8 +159,8 @@ def kill_again_and_again(location: str, lake: Lake, topics: Topics, seed: int) -
     ends = {topic: source.end_offsets(topic) for topic in topics.names}
     rng = random.Random(seed)
     unfinished = torn = 0
-    for _ in range(KILLS):
-        kill_midway(start(location, lake, topics), rng)
+    for number in range(KILLS):
+        kill_midway(start(location, lake, topics), rng, lake, aimed=number % 2 == 1)
         lacks, halfway = progress(lake, topics, ends)
         unfinished += lacks
         torn += halfway
