@@ -10,6 +10,7 @@ import polars as pl
 
 from neonblue_lab.insights.arms import pairs_of
 from neonblue_lab.insights.evidence import TUNED_AT, moments_of
+from neonblue_lab.insights.scorecard import SAMPLE_RATIO_ALPHA
 from neonblue_lab.metrics import parts
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.stats.always_valid import confidence_sequence
@@ -24,7 +25,6 @@ from neonblue_lab.warehouse.warehouse import Warehouse
 DIMENSIONS = ("device_type", "traffic_source", "user_segment")
 """Keys of `properties` that state a user's segment."""
 
-BROKEN = 0.001
 """A split with a smaller p-value differs from the plan."""
 
 _SOUND = 0.05
@@ -262,7 +262,7 @@ def where_broken(days: pl.DataFrame, by_segment: pl.DataFrame) -> list[str]:
     found = []
     names, observed, allocation = _counts(days, "day")
     span = broken_span(observed, allocation)
-    if float(span.p_value) < BROKEN:
+    if float(span.p_value) < SAMPLE_RATIO_ALPHA:
         first, last = int(span.first), int(span.last)
         when = f"on {names[first]}" if first == last else f"from {names[first]} to {names[last]}"
         throughout = last - first + 1 == len(names)
@@ -274,11 +274,11 @@ def where_broken(days: pl.DataFrame, by_segment: pl.DataFrame) -> list[str]:
     for (dimension, *_), part in by_segment.group_by("dimension", maintain_order=True):
         names, observed, allocation = _counts(part, "segment")
         checked = by_part(observed, allocation)
-        if float(checked.overall.p_value) < BROKEN and not float(checked.uneven.p_value) < _SOUND:
+        if float(checked.overall.p_value) < SAMPLE_RATIO_ALPHA and not float(checked.uneven.p_value) < _SOUND:
             alike.append(str(dimension))
             continue
         adjusted = holm(checked.part.p_value)
-        for index in np.flatnonzero(adjusted < BROKEN):
+        for index in np.flatnonzero(adjusted < SAMPLE_RATIO_ALPHA):
             alone = " Without it the split is as planned." if checked.without.p_value[index] >= _SOUND else ""
             found.append(
                 f"The split is broken for {dimension!s} {names[index]!s}: {_listed(observed[index])} units in the variants (p = "

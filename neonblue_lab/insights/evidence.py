@@ -16,7 +16,7 @@ from neonblue_lab.stats.cuped import adjusted
 from neonblue_lab.stats.effects import Effects, differences, log_lifts
 from neonblue_lab.stats.moments import Moments
 from neonblue_lab.stats.power import Baseline, Design, minimum_effect
-from neonblue_lab.stats.shrinkage import Family, ProgrammePrior, fit
+from neonblue_lab.stats.shrinkage import FEWEST, Family, ProgrammePrior, fit
 from neonblue_lab.stats.two_sample import Better, noninferiority, welch
 
 TUNED_AT = 5_000
@@ -109,7 +109,7 @@ def learn_priors(pairs: pl.DataFrame) -> dict[str, ProgrammePrior]:
     for (metric,), part in pairs.group_by("metric", maintain_order=True):
         lift = log_lifts(moments_of(part, "_control"), moments_of(part, ""))
         known = int(lift.known.sum())
-        if known >= 3:
+        if known >= FEWEST:
             family: Family = "scale-mixture" if known >= ENOUGH_FOR_A_MIXTURE else "normal"
             priors[str(metric)] = fit(lift.estimate, lift.standard_error, family=family)
     return priors

@@ -23,7 +23,7 @@ from neonblue_lab.stats.random_effects import random_effects
 
 Family = Literal["normal", "scale-mixture"]
 
-_FEWEST = 3
+FEWEST = 3
 """Estimates below which a spread cannot be told from a mean and noise."""
 
 _ROUNDS = 200
@@ -194,10 +194,10 @@ def fit(estimates: ArrayLike, standard_errors: ArrayLike, *, family: Family = "s
         raise BadInput(f"family is {family!r}: it must be 'normal' or 'scale-mixture'.")
     effects = Effects(estimates, standard_errors)
     estimate, noise = effects.estimate[effects.known], effects.standard_error[effects.known] ** 2
-    if estimate.size < _FEWEST:
+    if estimate.size < FEWEST:
         raise BadInput(
             f"{estimate.size} of {effects.estimate.size} effects have an estimate and a standard error above 0: a "
-            f"prior needs at least {_FEWEST}."
+            f"prior needs at least {FEWEST}."
         )
     if family == "normal":
         another = random_effects(Effects(estimate, np.sqrt(noise))).of_another()
