@@ -25,8 +25,6 @@ from neonblue_lab.warehouse.warehouse import Warehouse
 DIMENSIONS = ("device_type", "traffic_source", "user_segment")
 """Keys of `properties` that state a user's segment."""
 
-"""A split with a smaller p-value differs from the plan."""
-
 _SOUND = 0.05
 """A part with a larger one is not said to."""
 
