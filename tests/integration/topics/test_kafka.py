@@ -261,13 +261,16 @@ def test_records_deleted_during_a_read_are_a_conflict(
         monkeypatch.setattr("neonblue_lab.topics.kafka.confluent.PREFETCH_KBYTES", 2_000)
     produce(FrameSource(topic, numbered(topic, 180, lambda i: b"%d" % i * 100_000)), url)
     batches = KafkaSource(url, [topic], client=client, batch_records=1).read({topic: {}})
-    next(batches)
+    read = [next(batches).frame]
     admin.delete_records({TopicPartition(topic, p): 60 for p in range(PARTITIONS)}, partition_leader_id=1)
 
     with pytest.raises(OffsetsGone, match="deleted while they were being read") as caught:
-        list(batches)
-    assert (caught.value.topic, caught.value.next) == (topic, 60)
-    assert 0 < caught.value.first < 60
+        read.extend(batch.frame for batch in batches)
+    lost = caught.value
+    assert (lost.topic, lost.next) == (topic, 60)
+    offsets = pl.concat(read).filter(pl.col("partition") == lost.partition)["offset"].to_list()
+    assert offsets == list(range(lost.first))  # all until there was handed over, and nothing was lost unsaid
+    assert lost.first < 60
 
 
 def test_a_start_beyond_the_end_is_a_conflict(client: str, url: str, filled: str) -> None:
