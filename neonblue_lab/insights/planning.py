@@ -14,7 +14,7 @@ from neonblue_lab.insights.evidence import TUNED_AT, evidence, moments_of
 from neonblue_lab.insights.visitors import visitors
 from neonblue_lab.metrics.definitions import SHARES, Metric
 from neonblue_lab.metrics.statistics import users
-from neonblue_lab.models.trend import fit_trend
+from neonblue_lab.models.trends.trend import fit_trend
 from neonblue_lab.stats.arrays import Floats, floats, refuse
 from neonblue_lab.stats.power import Baseline, Design, Reading, minimum_effect, sample_size
 from neonblue_lab.stats.power import power as power_of

@@ -10,13 +10,15 @@ from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.artifacts.served import Served
 from neonblue_lab.errors import BadInput
 from neonblue_lab.events.classification import classify
-from neonblue_lab.models import classifier_artifact, event_classifier, trend_book
-from neonblue_lab.models.classifier_evaluation import evaluate
-from neonblue_lab.models.classifier_report import ClassifierReport
-from neonblue_lab.models.event_classifier import EventClassifier
-from neonblue_lab.models.series import RegularSeries
-from neonblue_lab.models.training import training_events
-from neonblue_lab.models.trend_book import TrendBook
+from neonblue_lab.models.event_labels import artifact as classifier_artifact
+from neonblue_lab.models.event_labels import classifier as event_classifier
+from neonblue_lab.models.event_labels.classifier import EventClassifier
+from neonblue_lab.models.event_labels.evaluation import evaluate
+from neonblue_lab.models.event_labels.report import ClassifierReport
+from neonblue_lab.models.event_labels.sample import training_events
+from neonblue_lab.models.trends import book as trend_book
+from neonblue_lab.models.trends.book import TrendBook
+from neonblue_lab.models.trends.series import RegularSeries
 from neonblue_lab.warehouse.warehouse import Warehouse
 
 HISTORY = 120

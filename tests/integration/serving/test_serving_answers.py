@@ -11,7 +11,7 @@ from mcp import Client, MCPError
 from neonblue_lab.artifacts import ArtifactStore
 from neonblue_lab.knowledge.index import NAME as INDEX
 from neonblue_lab.lab import Lab
-from neonblue_lab.models.trend_book import NAME as TRENDS
+from neonblue_lab.models.trends.book import NAME as TRENDS
 from neonblue_lab.serving.desk import Desk
 from neonblue_lab.serving.server import build_server
 

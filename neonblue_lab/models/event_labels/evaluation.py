@@ -7,9 +7,15 @@ import polars as pl
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.events.classification import LABELS, classify_by_topic
-from neonblue_lab.models.classifier_report import HELD_OUT_USERS, OUTCOMES, UNSEEN_TYPES, ClassifierReport
-from neonblue_lab.models.event_classifier import THRESHOLD, check_threshold, fit_label, label_texts, predict_label
-from neonblue_lab.models.event_features import features
+from neonblue_lab.models.event_labels.classifier import (
+    THRESHOLD,
+    check_threshold,
+    fit_label,
+    label_texts,
+    predict_label,
+)
+from neonblue_lab.models.event_labels.features import features
+from neonblue_lab.models.event_labels.report import HELD_OUT_USERS, OUTCOMES, UNSEEN_TYPES, ClassifierReport
 
 
 def evaluate(

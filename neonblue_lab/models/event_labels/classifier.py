@@ -15,8 +15,8 @@ from sklearn.pipeline import Pipeline
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.events.classification import LABEL_SCHEMA, LABELS, SERVERS
-from neonblue_lab.models.event_features import features
-from neonblue_lab.models.threads import one_thread
+from neonblue_lab.models.event_labels.features import features
+from neonblue_lab.models.training.threads import one_thread
 
 JOIN = "+"
 """Between the names of stores when target_servers is predicted as one combined label."""

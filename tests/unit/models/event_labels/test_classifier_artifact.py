@@ -10,9 +10,9 @@ from sklearn.pipeline import make_pipeline
 from neonblue_lab.artifacts import ArtifactStore
 from neonblue_lab.errors import Corrupt
 from neonblue_lab.events.classification import LABELS, classify
-from neonblue_lab.models import classifier_artifact
-from neonblue_lab.models.classifier_evaluation import evaluate
-from neonblue_lab.models.event_classifier import fit
+from neonblue_lab.models.event_labels import artifact as classifier_artifact
+from neonblue_lab.models.event_labels.classifier import fit
+from neonblue_lab.models.event_labels.evaluation import evaluate
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from neonblue_lab.artifacts import ArtifactStore
 from neonblue_lab.errors import BadInput, NotFound
-from neonblue_lab.models import trend_book
-from neonblue_lab.models.trend_book import fit_book
+from neonblue_lab.models.trends import book as trend_book
+from neonblue_lab.models.trends.book import fit_book
 
 
 def _rows(experiment, metric, values, step=1):
@@ -66,7 +66,7 @@ def test_serving_a_forecast_imports_no_statsmodels(book, tmp_path):
     trend_book.publish(ArtifactStore(tmp_path), book, data_versions={})
     code = (
         "import sys; from pathlib import Path; from neonblue_lab.artifacts import ArtifactStore;"
-        "from neonblue_lab.models import trend_book;"
+        "from neonblue_lab.models.trends import book as trend_book;"
         f"book = trend_book.load(ArtifactStore(Path({str(tmp_path)!r})).get('metric_trends', 'latest'));"
         "assert book.get('checkout', 'revenue').forecast(7).height == 7;"
         "assert not {'statsmodels', 'sklearn', 'pandas'} & set(sys.modules)"

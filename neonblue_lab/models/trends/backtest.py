@@ -12,9 +12,9 @@ import numpy as np
 from scipy.optimize import nnls
 from scipy.special import stdtrit
 
-from neonblue_lab.models.forecasters import FitFailed, State, combine, fit, members
-from neonblue_lab.models.scale import Scale
-from neonblue_lab.models.series import Floats
+from neonblue_lab.models.trends.forecasters import FitFailed, State, combine, fit, members
+from neonblue_lab.models.trends.scale import Scale
+from neonblue_lab.models.trends.series import Floats
 
 ORIGINS = 12
 COVERAGE = 0.95

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neonblue_lab.errors import BadInput
-from neonblue_lab.models.event_features import MAX_TEXT, features
+from neonblue_lab.models.event_labels.features import MAX_TEXT, features
 
 TEXTS = st.text(alphabet='abXY09 "\\:{}[],éß_/-', max_size=30)
 VALUES = st.recursive(

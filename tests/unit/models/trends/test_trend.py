@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from neonblue_lab.errors import BadInput
-from neonblue_lab.models.backtest import Width, naive_scale, smape
-from neonblue_lab.models.forecasters import ETS, NAMES, SEASONAL_NAIVE, THETA, fit
-from neonblue_lab.models.scale import Scale
-from neonblue_lab.models.series import DAY, WEEK
-from neonblue_lab.models.trend import fit_trend
+from neonblue_lab.models.trends.backtest import Width, naive_scale, smape
+from neonblue_lab.models.trends.forecasters import ETS, NAMES, SEASONAL_NAIVE, THETA, fit
+from neonblue_lab.models.trends.scale import Scale
+from neonblue_lab.models.trends.series import DAY, WEEK
+from neonblue_lab.models.trends.trend import fit_trend
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 WEEKDAYS = np.array([1.0, 1.1, 1.05, 1.0, 0.95, 0.7, 0.65])

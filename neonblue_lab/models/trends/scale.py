@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from neonblue_lab.models.series import Floats
+from neonblue_lab.models.trends.series import Floats
 
 
 @dataclass(frozen=True)

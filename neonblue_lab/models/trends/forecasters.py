@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neonblue_lab.errors import NeonBlueError
-from neonblue_lab.models.series import Floats
+from neonblue_lab.models.trends.series import Floats
 
 SEASONAL_NAIVE, SEASONAL_MEAN, THETA, ETS, COMBINATION = (
     "seasonal naive",

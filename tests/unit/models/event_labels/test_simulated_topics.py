@@ -7,11 +7,11 @@ from neonblue_lab.artifacts import ArtifactStore
 from neonblue_lab.events.classification import LABELS, classify
 from neonblue_lab.events.parsing import EventParser
 from neonblue_lab.events.simulator import simulate
-from neonblue_lab.models import classifier_artifact
-from neonblue_lab.models.classifier_evaluation import evaluate
-from neonblue_lab.models.classifier_report import HELD_OUT_USERS, UNSEEN_TYPES
-from neonblue_lab.models.event_classifier import fit
-from neonblue_lab.models.trend import fit_trend
+from neonblue_lab.models.event_labels import artifact as classifier_artifact
+from neonblue_lab.models.event_labels.classifier import fit
+from neonblue_lab.models.event_labels.evaluation import evaluate
+from neonblue_lab.models.event_labels.report import HELD_OUT_USERS, UNSEEN_TYPES
+from neonblue_lab.models.trends.trend import fit_trend
 
 
 @pytest.fixture(scope="module")

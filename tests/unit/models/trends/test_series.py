@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from neonblue_lab.errors import BadInput
-from neonblue_lab.models.series import DAY, HOUR, WEEK, default_season, regular_series
+from neonblue_lab.models.trends.series import DAY, HOUR, WEEK, default_season, regular_series
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ from scipy.stats import binomtest
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.events.classification import LABELS, classify
-from neonblue_lab.models.classifier_evaluation import evaluate
-from neonblue_lab.models.classifier_report import HELD_OUT_USERS, UNSEEN_TYPES
-from neonblue_lab.models.event_classifier import fit
+from neonblue_lab.models.event_labels.classifier import fit
+from neonblue_lab.models.event_labels.evaluation import evaluate
+from neonblue_lab.models.event_labels.report import HELD_OUT_USERS, UNSEEN_TYPES
 
 
 def test_it_learns_the_rules_from_content_alone(user_events):

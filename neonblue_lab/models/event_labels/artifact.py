@@ -12,8 +12,8 @@ import polars as pl
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.errors import Corrupt
 from neonblue_lab.events.classification import LABELS
-from neonblue_lab.models.classifier_report import HELD_OUT_USERS, UNSEEN_TYPES, ClassifierReport
-from neonblue_lab.models.event_classifier import MAX_TOKENS, EventClassifier
+from neonblue_lab.models.event_labels.classifier import MAX_TOKENS, EventClassifier
+from neonblue_lab.models.event_labels.report import HELD_OUT_USERS, UNSEEN_TYPES, ClassifierReport
 
 NAME = "event_classifier"
 TRUSTED_TYPES = frozenset(

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neonblue_lab.models.backtest import naive_scale, smape
-from neonblue_lab.models.forecasters import SEASONAL_NAIVE, fit
-from neonblue_lab.models.trend import fit_trend
+from neonblue_lab.models.trends.backtest import naive_scale, smape
+from neonblue_lab.models.trends.forecasters import SEASONAL_NAIVE, fit
+from neonblue_lab.models.trends.trend import fit_trend
 
 SEASON, HORIZON = 24, 48
 

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from neonblue_lab.errors import BadInput
-from neonblue_lab.models.backtest import (
+from neonblue_lab.models.training.threads import one_thread
+from neonblue_lab.models.trends.backtest import (
     Backtest,
     Width,
     backtest,
@@ -20,10 +21,9 @@ from neonblue_lab.models.backtest import (
     out_of_sample_coverage,
     smape,
 )
-from neonblue_lab.models.forecasters import NAMES, SEASONAL_NAIVE, State, combine, members
-from neonblue_lab.models.scale import Scale
-from neonblue_lab.models.series import RegularSeries, default_horizon, default_season, regular_series
-from neonblue_lab.models.threads import one_thread
+from neonblue_lab.models.trends.forecasters import NAMES, SEASONAL_NAIVE, State, combine, members
+from neonblue_lab.models.trends.scale import Scale
+from neonblue_lab.models.trends.series import RegularSeries, default_horizon, default_season, regular_series
 
 BACKTEST_SCHEMA: dict[str, pl.DataType] = {"horizon": pl.Int64(), "model": pl.String(), "error": pl.Float64()}
 

@@ -13,11 +13,11 @@ import polars as pl
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.errors import BadInput, NotFound
-from neonblue_lab.models.backtest import Width
-from neonblue_lab.models.forecasters import State
-from neonblue_lab.models.scale import Scale
-from neonblue_lab.models.series import RegularSeries
-from neonblue_lab.models.trend import BACKTEST_SCHEMA, TrendModel, fit_trend
+from neonblue_lab.models.trends.backtest import Width
+from neonblue_lab.models.trends.forecasters import State
+from neonblue_lab.models.trends.scale import Scale
+from neonblue_lab.models.trends.series import RegularSeries
+from neonblue_lab.models.trends.trend import BACKTEST_SCHEMA, TrendModel, fit_trend
 
 NAME = "metric_trends"
 KEY = ("experiment_id", "metric")
