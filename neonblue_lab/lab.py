@@ -1,19 +1,21 @@
 """The one object that an analyst, a notebook, a pipeline step and a tool all use."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from threading import Event, RLock
 from typing import TYPE_CHECKING, Any
 
-from neonblue_lab.errors import Conflict, NotFound
+from neonblue_lab.errors import Conflict, NotFound, Unavailable
 from neonblue_lab.settings import RECORD_MIME, Settings
 
 if TYPE_CHECKING:
     import polars as pl
 
     from neonblue_lab.artifacts import Artifact, ArtifactStore
+    from neonblue_lab.events.enrichment import Enricher
     from neonblue_lab.insights.experiments import Experiments
+    from neonblue_lab.insights.predicted import OutcomePrediction
     from neonblue_lab.knowledge.knowledge import Knowledge
     from neonblue_lab.lake.ingest import Bounds
     from neonblue_lab.lake.lake import Lake
@@ -96,10 +98,46 @@ class Lab:
 
     @cached_property
     def models(self) -> "Models":
-        """Event classifier and trends."""
+        """Event classifier, trends, and predictor of outcomes."""
         from neonblue_lab.models.models import Models
 
-        return Models(self.artifacts, lambda: self.warehouse)
+        return Models(
+            self.artifacts,
+            self.lake,
+            lambda: self.warehouse,
+            self.refresh,
+            lambda texts: self.knowledge.embedder.embed(texts),
+        )
+
+    def predict_outcome(self, config: Mapping[str, Any]) -> "OutcomePrediction":
+        """How a planned experiment may end, before it runs: outcome, lifts, size, duration, risks, and what has worked before.
+
+        Args:
+            config: the fields of `insights.planned.ExperimentConfig`: `variants` (the control first), and whatever is known of
+                name, hypothesis, experiment_type, industry, user_segment, primary_metric, lift, planned_size, ...
+
+        Raises:
+            BadInput: the configuration cannot be used; the message names the field.
+            NotFound: no predictor was promoted yet, or the primary metric is not known.
+        """
+        from neonblue_lab.insights.planned import ExperimentConfig
+        from neonblue_lab.insights.prediction import predict_outcome
+
+        planned = ExperimentConfig.read(config)
+        artifact, predictor = self.models.outcome_predictor()
+        index, notes = None, []
+        try:
+            index = self.knowledge.index
+        except (NotFound, Unavailable) as error:
+            notes.append(f"Similar experiments could not be looked for: {error}")
+        return predict_outcome(
+            planned,
+            self.experiments,
+            predictor,
+            predictor_name=f"{artifact.name}@{artifact.version}",
+            index=index,
+            notes=notes,
+        )
 
     def _pin(self) -> "tuple[Warehouse, Experiments]":
         from neonblue_lab.insights.experiments import Experiments
@@ -132,7 +170,8 @@ class Lab:
         client: str | None = None,
         on_progress: "Progress | None" = None,
     ) -> "ReplayReport":
-        """Bring the lake up to the ends of a source's topics, exactly once, and pin the newest data.
+        """Bring the lake up to the ends of a source's topics, exactly once, and pin the newest data. What events mean is said by
+        the models that are promoted when it starts.
 
         Args:
             source: an archive folder, or kafka://host:port. Empty: the archive in `topics/` of the data folder; where
@@ -162,7 +201,15 @@ class Lab:
             return ReplayReport()
         opened = open_source(source or str(self.settings.topics), topics=topics, client=client)
         bounds = _bounds(selection)
-        report = replay(self.lake, opened, topics, bounds=bounds, accept_gap=accept_gap, on_progress=on_progress)
+        report = replay(
+            self.lake,
+            opened,
+            topics,
+            bounds=bounds,
+            accept_gap=accept_gap,
+            enricher=self._enricher(),
+            on_progress=on_progress,
+        )
         self.refresh()
         return report
 
@@ -199,7 +246,8 @@ class Lab:
         on_progress: "Progress | None" = None,
         between: Callable[[], None] | None = None,
     ) -> "ReplayReport":
-        """Take records into the lake as they arrive, each exactly once, until `stop` is set or the input ends.
+        """Take records into the lake as they arrive, each exactly once, until `stop` is set or the input ends. What events mean
+        is said by the models that are promoted when it starts.
 
         Args:
             source: an archive folder that gets new files, kafka://host:port, or `-`: lines of standard input.
@@ -227,6 +275,7 @@ class Lab:
             log=log,
             shared=group is not None,
             accept_gap=accept_gap,
+            enricher=self._enricher(),
             on_progress=on_progress,
             between=between,
         )
@@ -246,14 +295,14 @@ class Lab:
             Unavailable: the package that speaks to a store is not installed.
         """
         from neonblue_lab.events.classification import CHROMADB
+        from neonblue_lab.knowledge.embedders import is_ready
         from neonblue_lab.knowledge.index_feed import ExperimentsIndexFeed
-        from neonblue_lab.knowledge.minilm import is_installed
         from neonblue_lab.sinks.delivery import Deliverer
         from neonblue_lab.sinks.opening import configured, open_sink
         from neonblue_lab.sinks.policy import load_policy
 
         if stores is None:
-            stores = [*configured(), *([CHROMADB] if is_installed() else [])]
+            stores = [*configured(), *([CHROMADB] if is_ready(self.artifacts) else [])]
         index = ExperimentsIndexFeed(self.artifacts, self.lake, self._publish_index)
         return Deliverer(
             self.lake,
@@ -317,9 +366,15 @@ class Lab:
         from neonblue_lab.lake.letters import replay_dead_letters
 
         self._check_topic(topic)
-        report = replay_dead_letters(self.lake, topic=topic, reason=reason)
+        report = replay_dead_letters(self.lake, topic=topic, reason=reason, enricher=self._enricher())
         self.refresh()
         return report
+
+    def _enricher(self) -> "Enricher":
+        """What says what events mean: the models that are promoted at this moment, and rules."""
+        from neonblue_lab.models.enriching import promoted
+
+        return promoted(self.artifacts)
 
     def _check_topic(self, topic: str | None) -> None:
         if topic is not None and topic not in self.lake.topics():

@@ -30,6 +30,7 @@ for command in (
     experiments.scorecard,
     experiments.analyze,
     experiments.plan,
+    experiments.predict,
     experiments.search,
     experiments.forecast,
     pipelines.run,

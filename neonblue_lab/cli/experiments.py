@@ -1,11 +1,14 @@
 """What is known of experiments: the programme's scorecard, one readout, search by meaning, forecasts."""
 
-from typing import TYPE_CHECKING, Annotated, cast
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from neonblue_lab.cli.options import Alpha, Home, Json, open_lab
 from neonblue_lab.cli.output import answer, print_json, table
+from neonblue_lab.errors import BadInput
 
 if TYPE_CHECKING:
     from neonblue_lab.stats.power import Reading
@@ -72,20 +75,53 @@ def plan(
     answer(planned.to_dict(), as_json, str(planned))
 
 
+def predict(
+    config: Annotated[
+        Path,
+        typer.Argument(help="YAML or JSON file of an experiment as it is planned: `variants`, the control first, ..."),
+    ],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """How a planned experiment may end: outcome, lifts, size, duration, risks, and what has worked before."""
+    prediction = open_lab(home).predict_outcome(_mapping(config))
+    answer(prediction.model_dump(mode="json"), as_json, str(prediction))
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    """What a YAML file says; JSON is YAML."""
+    import yaml
+
+    try:
+        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{file} cannot be read: {error}.") from error
+    if not isinstance(said, dict):
+        raise BadInput(f"{file} holds no configuration: it must be a mapping such as `variants: [...]`.")
+    return said
+
+
 def search(
     text: Annotated[str, typer.Argument(help="What to look for, in words.")],
     limit: Annotated[int, typer.Option(min=1, max=100, help="Number of results.")] = 10,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Experiments whose texts mean something near."""
+    """Experiments near a text in meaning (vector) and wording (lexical); the score is 0.6 of the one and 0.4 of the other."""
     hits = open_lab(home).knowledge.index.search(text, limit=limit)
-    results = [
-        {"experiment_id": h.experiment_id, "score": h.score, "document": h.document, "metadata": dict(h.metadata)}
+    results = [asdict(hit) for hit in hits]
+    rows = [
+        [
+            f"{h.score:.3f}",
+            f"{h.vector:.3f}",
+            f"{h.lexical:.3f}",
+            h.experiment_id,
+            " / ".join(h.document.splitlines())[:90],
+        ]
         for h in hits
     ]
-    lines = [f"{h.score:.3f}  {h.experiment_id}  {' / '.join(h.document.splitlines())[:110]}" for h in hits]
-    answer({"results": results}, as_json, "\n".join(lines) or "Nothing found.")
+    text = table(["score", "vector", "lexical", "experiment", "text"], rows) if rows else "Nothing found."
+    answer({"results": results}, as_json, text)
 
 
 def forecast(

@@ -1,4 +1,4 @@
-"""Artifacts: list, show, verify, promote, roll back."""
+"""Artifacts: list, show, verify, promote, roll back; labels of events that people corrected."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ from neonblue_lab.errors import BadInput
 
 if TYPE_CHECKING:
     from neonblue_lab.artifacts.artifact import Artifact
+    from neonblue_lab.models.behaviour.answers import UserBehavior
 
 app = typer.Typer(help="Artifacts: list, show, verify, promote, roll back.", no_args_is_help=True)
 Version = Annotated[str, typer.Option(help="A number, `champion`, `challenger` or `latest`.")]
@@ -63,6 +64,61 @@ def rollback(name: str, home: Home = None, as_json: Json = False) -> None:
     store.rollback(name)
     champion = store.get(name)
     answer(_described(champion), as_json, f"{name} version {champion.version} is the champion again.")
+
+
+@app.command()
+def correct(
+    labels: Annotated[
+        list[str], typer.Argument(help="What is right, such as `priority=high target_servers=postgres`.")
+    ],
+    author: Annotated[str, typer.Option(help="Who says so.")],
+    event_id: Annotated[str | None, typer.Option(help="The event whose labels are wrong.")] = None,
+    event_type: Annotated[str | None, typer.Option(help="The event type whose labels are wrong.")] = None,
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Correct labels of one event, or of all events of a type: the next training learns from it."""
+    pairs = [text.partition("=") for text in labels]
+    if unclear := [text for text, (_, mark, value) in zip(labels, pairs, strict=True) if not mark or not value]:
+        raise BadInput(f"{unclear[0]!r} is no correction: it looks like priority=high.")
+    stored = open_lab(home).models.correct(
+        event_id=event_id, event_type=event_type, author=author, note=note, **{name: value for name, _, value in pairs}
+    )
+    said = ", ".join(f"{row['label']} is {row['value']}" for row in stored.iter_rows(named=True))
+    answer(
+        stored.to_dicts(), as_json, f"Stored for {event_id or event_type}: {said}. The next training learns from it."
+    )
+
+
+@app.command()
+def corrections(home: Home = None, as_json: Json = False) -> None:
+    """Labels that people corrected, the latest of each event or type."""
+    found = open_lab(home).models.corrections().to_dicts()
+    names = ["made_at", "scope", "target", "label", "value", "author", "note"]
+    rows = [row | {"target": row["event_id"] or row["event_type"], "note": row["note"] or ""} for row in found]
+    lines = [[f"{row['made_at']:%Y-%m-%d %H:%M}", *(str(row[name]) for name in names[1:])] for row in rows]
+    answer(found, as_json, table(names, lines) if lines else "Nobody has corrected any label.")
+
+
+@app.command()
+def behavior(user_id: str, home: Home = None, as_json: Json = False) -> None:
+    """Where a user is in their journey, whether they will convert, and what they do next."""
+    found = open_lab(home).models.predict_user_behavior(user_id)
+    answer(found.model_dump(mode="json"), as_json, _behavior(found))
+
+
+def _behavior(found: "UserBehavior") -> str:
+    chances = {"in this session": found.intent.in_session, f"within {found.intent.days} days": found.intent.within_days}
+    rows = [
+        ["stage", found.journey_stage or "unknown"],
+        *([f"converts {when}", "unknown" if chance is None else f"{chance:.1%}"] for when, chance in chances.items()),
+        ["next", ", ".join(f"{step.action} {step.probability:.0%}" for step in found.next_actions)],
+        ["score", f"{found.behavioral_score:.0f} of 100"],
+        ["segment", "unknown" if found.segment is None else found.segment.name],
+        ["similar users", ", ".join(user.user_id for user in found.similar_users) or "unknown"],
+    ]
+    return "\n".join([table([found.user_id, ""], rows), "", *found.basis, f"({found.artifact} version {found.version})"])
 
 
 def _version(text: str) -> Any:

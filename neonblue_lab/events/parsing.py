@@ -10,8 +10,9 @@ import duckdb
 import orjson
 import polars as pl
 
+from neonblue_lab.events.enrichment import ARRIVAL_SCHEMA
 from neonblue_lab.events.outbox import unwrap
-from neonblue_lab.events.records import RecordBatch
+from neonblue_lab.events.records import TIMESTAMP, RecordBatch
 from neonblue_lab.events.schema import EVENT_SCHEMA, REJECT_SCHEMA
 from neonblue_lab.events.strictness import flaws
 from neonblue_lab.events.validation import DEFINITION, ERROR, IDS, TOTAL, number
@@ -23,15 +24,20 @@ class ParsedBatch:
 
     Attributes:
         events: columns of EVENT_SCHEMA, ordered by partition and offset; repeated event ids are still there.
+        arrivals: columns of ARRIVAL_SCHEMA, a row for each of `events`: how it came.
         rejects: columns of REJECT_SCHEMA in the same order, one row for each record that is no event.
         tombstones: the number of records that say that something is gone: those without a value, and change events of
             deleted rows. What happened stays, so they undo nothing.
     """
 
     events: pl.DataFrame
+    arrivals: pl.DataFrame
     rejects: pl.DataFrame
     tombstones: int
 
+
+SOURCE_HEADERS = ("source_system", "source", "ce_source")
+"""Headers of a record that name the system which sent it; the last is CloudEvents'."""
 
 _FRAMED = "value: framed for a schema registry (its first byte is 0), which needs a decoder"
 
@@ -87,6 +93,8 @@ detailed AS (
     SELECT *, {TOTAL} AS total, {DEFINITION} AS definition FROM valued
 )
 SELECT "partition", "offset", {", ".join(IDS)}, happened AS timestamp, number AS value, properties,
+    arrived_at, sent_by, len(keys)::INTEGER AS field_count,
+    (coalesce(unknown_keys, 0) + (epoch IS NOT NULL)::INTEGER)::INTEGER AS repaired_fields,
     CASE WHEN len(keys) > 0 THEN 'validate'
          WHEN stage IS NOT NULL THEN stage
          WHEN starts_with(text, chr(0)) THEN 'decode'
@@ -125,12 +133,13 @@ class EventParser:
         are ISO 8601 (UTC unless they have a zone; a date is its midnight) or seconds, milliseconds or microseconds since
         1970, as numbers or texts; they are kept to the microsecond. No text may hold NUL, which not every store can keep.
         """
-        records = batch.frame.select("partition", "offset", "value").drop_nulls("value")
+        records = batch.frame.drop_nulls("value")
         parsed = _in_order(self._judge(self._read(records)))
         is_event = pl.col("error").is_null()
         events = parsed.filter(is_event).with_columns(topic=pl.lit(batch.topic))
         return ParsedBatch(
             events=events.select(pl.col(name).cast(dtype) for name, dtype in EVENT_SCHEMA.items()),
+            arrivals=events.select(pl.col(name).cast(dtype) for name, dtype in ARRIVAL_SCHEMA.items()),
             rejects=parsed.filter(~is_event).select(pl.col(name).cast(dtype) for name, dtype in REJECT_SCHEMA.items()),
             tombstones=batch.frame.height - parsed.height,
         )
@@ -138,13 +147,13 @@ class EventParser:
     def _read(self, records: pl.DataFrame) -> pl.DataFrame:
         """The texts to judge: a row for each record but deletions, which are left out.
 
-        Columns: partition, offset; `text`, the JSON of an event, null where there is none; `stated`, the JSON of its
+        Columns: partition, offset; arrived_at, sent_by; `text`, the JSON of an event, null where there is none; `stated`, the JSON of its
         properties where it is not in `text`; `stage` and `flaw`: where and why there is no text.
         """
         decoded = _decode(records["value"])
         unwrapped = unwrap(self._connection, decoded["text"])
         return (
-            records.select("partition", "offset")
+            records.select("partition", "offset", arrived_at="timestamp", sent_by=_senders(records["headers"]))
             .hstack(unwrapped.select("text", "stated", "gone"))
             .with_columns(
                 stage=pl.when(unwrapped["flaw"].is_null()).then(decoded["stage"]).otherwise(pl.lit("validate")),
@@ -167,8 +176,9 @@ class _Readings:
     """What the prepared statement reads: the frame of the moment, where a frame itself would be bound for good."""
 
     def __init__(self) -> None:
-        texts = dict.fromkeys(("text", "stated", "stage", "flaw"), pl.String())
-        self.frame = pl.DataFrame(schema={"partition": pl.Int32(), "offset": pl.Int64(), **texts})
+        texts = dict.fromkeys(("sent_by", "text", "stated", "stage", "flaw"), pl.String())
+        places = {"partition": pl.Int32(), "offset": pl.Int64(), "arrived_at": TIMESTAMP}
+        self.frame = pl.DataFrame(schema={**places, **texts})
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self.frame.__arrow_c_stream__(requested_schema)
@@ -206,6 +216,15 @@ def _as_text(value: bytes) -> str | None:
         return value.decode()
     except UnicodeDecodeError:
         return None
+
+
+def _senders(headers: pl.Series) -> pl.Series:
+    """What the first of SOURCE_HEADERS in each list of headers says, null where none is there."""
+    if headers.list.len().sum() == 0:
+        return pl.repeat(None, headers.len(), dtype=pl.String, eager=True)
+    names = pl.element().struct.field("key").is_in(list(SOURCE_HEADERS))
+    named = pl.element().filter(names).struct.field("value").first()
+    return _as_utf8(headers.list.eval(named).list.first())
 
 
 def _in_order(records: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import polars as pl
 
 from neonblue_lab.insights.arms import pairs_of
 from neonblue_lab.insights.evidence import TUNED_AT, moments_of
+from neonblue_lab.insights.fading import AGES, MIDDLE, by_age
 from neonblue_lab.insights.scorecard import SAMPLE_RATIO_ALPHA
 from neonblue_lab.metrics import parts
 from neonblue_lab.metrics.definitions import Metric
@@ -27,12 +28,6 @@ DIMENSIONS = ("device_type", "traffic_source", "user_segment")
 
 _SOUND = 0.05
 """A part with a larger one is not said to."""
-
-AGES = ((0.0, 1.0), (1.0, 3.0), (3.0, 7.0), (7.0, 15.0))
-"""Windows of days since exposure over which an effect is followed, each twice as long as the one before: few do anything on
-one late day."""
-
-_MIDDLE = tuple((since + 1 + until) / 2 for since, until in AGES)
 
 _LIFT: dict[str, pl.DataType] = dict.fromkeys(("lift", "lift_low", "lift_high"), pl.Float64())
 _ALWAYS: dict[str, pl.DataType] = dict.fromkeys(("always_low", "always_high"), pl.Float64())
@@ -132,7 +127,7 @@ def details(
     if primary in computed:
         aged = _pairs(parts.by_age(warehouse, computed[primary], one, AGES), variants, "window")
         ages = _with_lifts(aged, alpha, tuned_at).with_columns(
-            day=pl.col("window").replace_strict(dict(enumerate(_MIDDLE)), return_dtype=pl.Float64)
+            day=pl.col("window").replace_strict(dict(enumerate(MIDDLE)), return_dtype=pl.Float64)
         )
         novelty = _novelty(aged, primary, alpha)
     # Effects of a split that is broken are not to be read.
@@ -297,14 +292,11 @@ def _listed(units: Floats) -> str:
 
 def _novelty(aged: pl.DataFrame, primary: str, alpha: float) -> list[str]:
     """Of which variants the effect changes with the days since exposure (Holm over them)."""
-    variants = aged["variant_id"].unique(maintain_order=True).to_list()
-    if not variants:
+    keys, wide = by_age(aged)
+    if keys.is_empty():
         return []
-    lift = _lifts(aged)
-    row = aged["variant_id"].replace_strict(variants, range(len(variants)), return_dtype=pl.Int64).to_numpy()
-    column = aged["window"].to_numpy()
-    wide = Effects(_wide(lift.estimate, row, column), _wide(lift.standard_error, row, column))
-    days = np.array(_MIDDLE)[: wide.estimate.shape[1]]
+    variants = keys["variant_id"].to_list()
+    days = np.array(MIDDLE)
     line = trend(days, wide.estimate, wide.standard_error, alpha=alpha)
     adjusted = holm(line.p_value)
     found = []

@@ -1,7 +1,7 @@
 """The experiments of a lake: which there are, how the programme stands, and what one of them says."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,9 @@ from neonblue_lab.errors import BadInput, NotFound
 from neonblue_lab.insights.arms import measured_arms, pairs_of
 from neonblue_lab.insights.details import Details, details, splits, where_broken
 from neonblue_lab.insights.evidence import evidence, learn_priors, shrunk_lifts
-from neonblue_lab.insights.planning import Plan, design_of, plan_metric
+from neonblue_lab.insights.fading import FADING_SCHEMA, fading
+from neonblue_lab.insights.planned import ExperimentConfig
+from neonblue_lab.insights.planning import Plan, baseline_of, design_of, plan_metric
 from neonblue_lab.insights.readout import Readout, adjusted_within, primary_metric, readout
 from neonblue_lab.insights.scorecard import ROWS_SCHEMA, Scorecard, scorecard, scorecard_of
 from neonblue_lab.insights.tables import comparisons
@@ -20,7 +22,8 @@ from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.metrics.parts import users_of
 from neonblue_lab.metrics.series import daily_series
 from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, crossovers
-from neonblue_lab.stats.power import Design, Reading
+from neonblue_lab.models.outcome.history import history, text_arms
+from neonblue_lab.stats.power import Baseline, Design, Reading
 from neonblue_lab.stats.shrinkage import ProgrammePrior
 from neonblue_lab.stats.simulation import Simulation, simulate
 from neonblue_lab.warehouse.warehouse import Warehouse
@@ -125,19 +128,11 @@ class Experiments:
             BadInput: an option that cannot be, or a metric that only arrives as aggregates.
         """
         design = design_of(reading, alpha)
-        past = self._past.filter(metric=metric)
-        if metric not in self._metrics and past.is_empty():
-            known = sorted({*self._metrics, *self._past["metric"]})
-            raise NotFound(f"There is no metric {metric}; there are {', '.join(known)}.")
-        if past.is_empty():
-            raise NotFound(
-                f"No experiment that is over and was split as planned has measured {metric}: there is no baseline to plan with."
-            )
-        latest = self.list().join(past, on="experiment_id", how="semi", maintain_order="left").head(BASELINE_OF)
+        latest = self._latest(metric)
         return plan_metric(
             self._warehouse,
-            self._metrics.get(metric) or Metric(name=metric, kind=past["kind"][0]),
-            past.join(latest, on="experiment_id", how="semi"),
+            self._metrics.get(metric) or Metric(name=metric, kind=latest["kind"][0]),
+            latest,
             lift=lift,
             power=power,
             variants=variants,
@@ -145,6 +140,35 @@ class Experiments:
             design=design,
             days=days,
         )
+
+    def baseline(self, metric: str) -> Baseline:
+        """What a metric is without a change: from the controls of the latest experiments that are over and whose split is sound.
+
+        Raises:
+            NotFound: the metric is not known, or no such experiment has measured it.
+        """
+        return baseline_of(self._latest(metric))
+
+    def _latest(self, metric: str) -> pl.DataFrame:
+        """Comparisons on a metric of the BASELINE_OF latest experiments that have measured it."""
+        self.check_metric(metric)
+        past = self._past.filter(metric=metric)
+        if past.is_empty():
+            raise NotFound(
+                f"No experiment that is over and was split as planned has measured {metric}: there is no baseline to plan with."
+            )
+        latest = self.list().join(past, on="experiment_id", how="semi", maintain_order="left").head(BASELINE_OF)
+        return past.join(latest, on="experiment_id", how="semi")
+
+    def check_metric(self, metric: str) -> None:
+        """Raises NotFound, naming those that there are, if no metric of that name is defined or was measured."""
+        known = {*self._metrics, *self._past["metric"]}
+        if metric not in known:
+            raise NotFound(f"There is no metric {metric}; there are {', '.join(sorted(known))}.")
+
+    def sign(self, metric: str) -> int:
+        """-1 where less of a metric is better, else 1."""
+        return self._signs.get(metric, 1)
 
     @property
     def largest(self) -> str:
@@ -244,52 +268,57 @@ class Experiments:
         return daily_series(self._warehouse, self._metrics, sizes["experiment_id"].head(largest))
 
     def documents(self) -> pl.DataFrame:
-        """Every defined experiment as a document with its result: what a search by meaning is built on
-        (`knowledge.documents.experiment_documents` says how each column comes about)."""
+        """Every defined experiment as a document with its result on the metric that it is judged by, and what it came to: what a
+        search is built on (`knowledge.documents.experiment_documents` says how each column comes about)."""
+        return self._documents
+
+    @cached_property
+    def _documents(self) -> pl.DataFrame:
         defined = self.list()
         try:
             card = self.scorecard()
         except NotFound:
             return experiment_documents(defined, pl.DataFrame(schema=ROWS_SCHEMA), self._metrics)
-        rows = adjusted_within(card.rows, self._primary(card, defined))
+        primary = self._primary(card, defined)
+        judged = pl.col("metric") == pl.col("experiment_id").replace_strict(primary, return_dtype=pl.String)
+        rows = adjusted_within(card.rows, primary).filter(judged)
         return experiment_documents(defined, rows, self._metrics, broken=card.broken_splits["experiment_id"])
 
-    def outcomes(self, *, alpha: float = 0.05) -> pl.DataFrame:
-        """What each measured experiment came to on its primary metric: experiment_id, name, status, primary_metric, outcome.
+    def history(self) -> pl.DataFrame:
+        """What finished experiments were before they ran, and what each came to: what a predictor of outcomes learns from, in
+        the columns of `models.outcome.history.HISTORY_SCHEMA`."""
+        return history(self.list(), self.documents())
 
-        The outcome is "win" where a variant is clearly better (p adjusted within the experiment below alpha), else "loss" where one
-        is clearly worse, else "flat"; "untested" where nothing can be compared; "broken" where the split is. One that runs has
-        the outcome that it would have if this were its end.
+    def configuration(self, experiment_id: str) -> dict[str, Any]:
+        """What was known of an experiment before it ran, in the fields of `planned.ExperimentConfig`.
 
         Raises:
-            NotFound: nothing to compare.
+            NotFound: it is not in the lake.
         """
-        card, defined = self.scorecard(alpha=alpha), self.list()
-        primary = self._primary(card, defined)
-        metric = pl.col("experiment_id").replace_strict(primary, return_dtype=pl.String)
-        sign = pl.col("metric").replace_strict(self._signs, default=1, return_dtype=pl.Int64)
-        rows = adjusted_within(card.rows, primary).filter(pl.col("metric") == metric)
-        clear = pl.col("p_adjusted") < alpha
-        gain = sign * pl.col("difference")
-        came_to = rows.group_by("experiment_id").agg(
-            outcome=pl.when((clear & (gain > 0)).any())
-            .then(pl.lit("win"))
-            .when((clear & (gain < 0)).any())
-            .then(pl.lit("loss"))
-            .when(pl.col("p_adjusted").is_not_null().any())
-            .then(pl.lit("flat"))
+        defined = self.get(experiment_id)
+        return {name: defined[name] for name in ExperimentConfig.model_fields if name in defined}
+
+    def text_arms(self) -> pl.DataFrame:
+        """Arms of finished experiments as texts with what they drew (`models.outcome.history.text_arms`)."""
+        keys = ["experiment_id", "metric", "kind"]
+        controls = self._past.select(*keys, variant_id="variant_id_control", n="n_control", mean="mean_control").unique(
+            maintain_order=True
         )
-        broken = pl.col("experiment_id").is_in(card.broken_splits["experiment_id"].implode())
-        return (
-            pl.DataFrame({"experiment_id": list(primary), "primary_metric": list(primary.values())})
-            .join(came_to, on="experiment_id", how="left")
-            .join(defined.select("experiment_id", "name", "status"), on="experiment_id")
-            .with_columns(
-                outcome=pl.when(broken).then(pl.lit("broken")).otherwise(pl.col("outcome").fill_null("untested"))
-            )
-            .select("experiment_id", "name", "status", "primary_metric", "outcome")
-            .sort("experiment_id")
-        )
+        arms = pl.concat([controls, self._past.select(controls.columns)])
+        return text_arms(self.list(), arms)
+
+    def fading(self, metric: str, experiments: Sequence[str]) -> pl.DataFrame:
+        """How effects on a metric change with the days since exposure, in the columns of `fading.fading`. Empty of a metric
+        that arrives as aggregates, or is a quantile."""
+        definition = self._metrics.get(metric)
+        if definition is None or definition.event is None or definition.quantile is not None or not experiments:
+            return pl.DataFrame(schema=FADING_SCHEMA)
+        return fading(self._warehouse, definition, experiments)
+
+    @property
+    def data_version(self) -> str:
+        """The pinned versions that every answer comes from."""
+        return self._warehouse.data_version
 
     def _primary(self, card: Scorecard, defined: pl.DataFrame) -> dict[str, str]:
         """Experiment -> the metric that it is judged by."""

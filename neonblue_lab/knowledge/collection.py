@@ -24,18 +24,14 @@ Facts = Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True)
-class Match:
-    """A document near a query.
+class Entry:
+    """What is kept of a document beside its vector.
 
     Attributes:
-        id: the document's.
-        similarity: cosine, -1 to 1.
         document: its text.
-        facts: what is kept beside it.
+        facts: what a search may filter by.
     """
 
-    id: str
-    similarity: float
     document: str
     facts: Facts
 
@@ -76,28 +72,30 @@ class Reader:
         """How many documents it holds."""
         return self._collection.count()
 
-    def vector(self, id: str) -> np.ndarray | None:
-        """The vector of a document; None if there is no such document."""
-        found = self._collection.get(ids=[id], include=["embeddings"])["embeddings"]
-        return np.asarray(found[0]) if found is not None and len(found) else None
+    def ids(self, where: dict[str, Any] | None = None) -> list[str]:
+        """The documents that meet a condition (Chroma's `where`), in no particular order."""
+        return list(self._collection.get(where=where, include=[])["ids"])
 
-    def nearest(self, vectors: np.ndarray, limit: int, where: dict[str, Any] | None) -> list[list[Match]]:
-        """For each vector the nearest documents that meet a condition (Chroma's `where`), the nearest first."""
-        matches = []
+    def vectors(self, ids: Sequence[str]) -> np.ndarray:
+        """The vectors of documents that it holds: float32, len(ids) x dimensions."""
+        found: Any = self._collection.get(ids=list(ids), include=["embeddings"])
+        row = {id: position for position, id in enumerate(found["ids"])}
+        return np.asarray(found["embeddings"], np.float32)[[row[id] for id in ids]]
+
+    def entries(self, ids: Sequence[str]) -> list[Entry]:
+        """Text and facts of documents that it holds."""
+        found: Any = self._collection.get(ids=list(ids), include=["documents", "metadatas"])
+        columns = (found["ids"], found["documents"], found["metadatas"])
+        held = {id: Entry(document, facts) for id, document, facts in zip(*columns, strict=True)}
+        return [held[id] for id in ids]
+
+    def nearest(self, vectors: np.ndarray, limit: int, where: dict[str, Any] | None = None) -> list[list[str]]:
+        """For each vector the ids of the nearest documents that meet a condition, the nearest first."""
+        found: list[list[str]] = []
         for start in range(0, len(vectors), _QUERIES):
-            found: Any = self._collection.query(
-                query_embeddings=vectors[start : start + _QUERIES],
-                n_results=limit,
-                where=where,
-                include=["distances", "documents", "metadatas"],
-            )
-            columns = (found["ids"], found["distances"], found["documents"], found["metadatas"])
-            for ids, distances, documents, facts in zip(*columns, strict=True):
-                rows = zip(ids, distances, documents, facts, strict=True)
-                matches.append(
-                    [Match(id, min(1.0, 1.0 - distance), document, fact) for id, distance, document, fact in rows]
-                )
-        return matches
+            part = vectors[start : start + _QUERIES]
+            found += self._collection.query(query_embeddings=part, n_results=limit, where=where, include=[])["ids"]
+        return found
 
     def close(self) -> None:
         """Let go of the folder. Closing twice does nothing."""

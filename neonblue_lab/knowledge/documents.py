@@ -11,6 +11,7 @@ from scipy.special import ndtr
 from neonblue_lab.errors import BadInput
 from neonblue_lab.events.records import TIMESTAMP
 from neonblue_lab.metrics.definitions import Metric
+from neonblue_lab.metrics.outcome import WIN, decided, stands_at
 
 DOCUMENT_SCHEMA: dict[str, pl.DataType] = {
     "experiment_id": pl.String(),
@@ -31,14 +32,10 @@ DOCUMENT_SCHEMA: dict[str, pl.DataType] = {
 }
 """Columns of `experiment_documents`, one row for each experiment."""
 
-WIN, LOSS, FLAT, UNKNOWN = "win", "loss", "flat", "unknown"
-BROKEN, RUNNING = "broken split", "running"
-OUTCOMES = (WIN, LOSS, FLAT, RUNNING, BROKEN, UNKNOWN)
 RELEVANT_LIFT = 0.05
 """The relative difference that `statistical_power` is the power to detect."""
-ALPHA = 0.05
 
-_Z = 1.959963984540054  # standard normal quantile at 1 - ALPHA / 2
+_Z = 1.959963984540054  # standard normal quantile of a 95 % interval
 _TEXTS = ("name", "hypothesis")
 _VARIANT_TEXTS = ("name", "description")
 
@@ -52,14 +49,13 @@ def experiment_documents(
 ) -> pl.DataFrame:
     """One document for each experiment, with its result.
 
-    The result is that of one comparison. Its metric is the experiment's primary metric; where the scorecard has no row of
-    it, the first of `metrics` that it has; else the first of its rows. Its variant is the best one: largest lift in the
-    direction of improvement (`Metric.better`; higher for a metric without a definition). The best of several is flattered
-    by chance, and its lift is not corrected for that.
+    The result is that of one comparison, the one that decided (`metrics.outcome.decided`). Where there are several variants it is
+    that of the best of those that decided: flattered by chance, and its lift is not corrected for that.
 
     Args:
         experiments: rows of the lake's table `experiments`.
-        scorecard: rows of comparisons of variants with controls, with 95 % intervals; an experiment may have none.
+        scorecard: rows of comparisons of variants with controls, with 95 % intervals, on the one metric that each experiment
+            is judged by; an experiment may have none.
         metrics: definitions by name.
         broken: experiments whose split is broken: none of their numbers is given.
 
@@ -77,8 +73,7 @@ def experiment_documents(
           mean with the standard error that was reached. (The power at the observed difference would be the p-value over
           again: Hoenig and Heisey 2001, "The Abuse of Power", The American Statistician 55.)
         - `sample_size`: users (or impressions: whatever n counts) in the control and in all variants, on the metric.
-        - `outcome`: `broken split`, `running` (whatever its numbers say so far), else `win` or `loss` if the adjusted p-value is below 0.05 and the best variant is better or worse than the
-          control, `flat` if it is not below, `unknown` without a p-value.
+        - `outcome`: one of `metrics.outcome.OUTCOMES`, at the 5 % level.
         - `optimization_applied`: name of the best variant of a `win`, which is what there was to apply; no record says
           whether it was rolled out.
 
@@ -91,15 +86,11 @@ def experiment_documents(
             f"Experiment {twice} has several rows: its document would be ambiguous. Pass its latest state only."
         )
     best = _best_comparisons(experiments, scorecard, metrics)
-    split = pl.col("experiment_id").is_in(list(broken))
-    outcome = (
-        pl.when(split).then(pl.lit(BROKEN)).when(pl.col("status") == RUNNING).then(pl.lit(RUNNING)).otherwise("outcome")
-    )
+    broken = list(broken)
     joined = experiments.join(best, on="experiment_id", how="left", maintain_order="left").with_columns(
-        document=_document(),
-        timestamp=pl.coalesce("started_at", "created_at"),
-        outcome=outcome.fill_null(UNKNOWN),
+        document=_document(), timestamp=pl.coalesce("started_at", "created_at"), outcome=stands_at(broken)
     )
+    split = pl.col("experiment_id").is_in(broken)
     joined = joined.with_columns(
         pl.when(~split).then(pl.col("lift", "conversion_rate", "statistical_significance", "statistical_power")),
         optimization_applied=pl.when(pl.col("outcome") == WIN).then("optimization_applied"),
@@ -122,25 +113,14 @@ def _best_comparisons(
     experiments: pl.DataFrame, scorecard: pl.DataFrame, metrics: Mapping[str, Metric]
 ) -> pl.DataFrame:
     """One row for each experiment of the scorecard: the comparison by which it is known."""
-    sign = pl.col("metric").replace_strict({name: _sign(metric) for name, metric in metrics.items()}, default=1.0)
-    rank = pl.col("metric").replace_strict({name: i for i, name in enumerate(metrics)}, default=len(metrics))
     known = scorecard.with_columns(pl.when(cs.float().is_finite()).then(cs.float())).join(
-        experiments.select("experiment_id", "primary_metric"), on="experiment_id"
+        experiments.select("experiment_id"), on="experiment_id"
     )
-    per_metric = known.with_columns(
-        improvement=sign * pl.coalesce("lift", "difference"),
-        secondary=(pl.col("metric") != pl.col("primary_metric")).fill_null(True),
-        rank=rank,
-        sample_size=pl.col("n_variant").sum().over("experiment_id", "metric") + pl.col("n_control"),
+    sizes = pl.col("n_variant").sum().over("experiment_id") + pl.col("n_control")
+    best = decided(known.with_columns(sample_size=sizes), metrics).join(
+        _variant_names(experiments), on=["experiment_id", "variant_id"], how="left", maintain_order="left"
     )
-    best = (
-        per_metric.sort("improvement", descending=True, nulls_last=True)
-        .sort("secondary", "rank", maintain_order=True)
-        .unique("experiment_id", keep="first", maintain_order=True)
-        .join(_variant_names(experiments), on=["experiment_id", "variant_id"], how="left")
-    )
-    winner = pl.coalesce("variant_name", "variant_id")
-    return best.with_columns(outcome=_outcome(sign)).select(
+    return best.select(
         "experiment_id",
         "metric",
         "lift",
@@ -149,22 +129,7 @@ def _best_comparisons(
         conversion_rate=pl.when(pl.col("kind") == "proportion").then("mean_variant"),
         statistical_significance=1 - pl.col("p_adjusted"),
         statistical_power=_power(best),
-        optimization_applied=pl.when(pl.col("outcome") == WIN).then(winner),
-    )
-
-
-def _sign(metric: Metric) -> float:
-    return 1.0 if metric.better == "higher" else -1.0
-
-
-def _outcome(sign: pl.Expr) -> pl.Expr:
-    better = sign * pl.col("difference") > 0
-    return (
-        pl.when(pl.col("p_adjusted").is_null())
-        .then(pl.lit(UNKNOWN))
-        .when(pl.col("p_adjusted") >= ALPHA)
-        .then(pl.lit(FLAT))
-        .otherwise(pl.when(better).then(pl.lit(WIN)).otherwise(pl.lit(LOSS)))
+        optimization_applied=pl.coalesce("variant_name", "variant_id"),
     )
 
 

@@ -6,6 +6,7 @@ import duckdb
 import orjson
 import polars as pl
 
+from neonblue_lab.events.enrichment import Enricher
 from neonblue_lab.events.records import RecordBatch
 from neonblue_lab.events.schema import EXPERIMENT_LIFECYCLE, EXPOSURE, METRIC_TOTAL
 from neonblue_lab.lake.history import current, moment, text, versions
@@ -72,10 +73,17 @@ def with_properties(events: pl.DataFrame, structure: str, times: tuple[str, ...]
     return _query(sql, events=events)
 
 
-def event_rows(events: pl.DataFrame) -> pl.DataFrame:
-    """Rows for `events`: one for each event id of the batch, the first record of each."""
-    first = events.unique(subset="event_id", keep="first", maintain_order=True)
-    return _as_table("events", first.with_columns(event_date=pl.col("timestamp").dt.date()))
+def event_rows(events: pl.DataFrame, arrivals: pl.DataFrame, enricher: Enricher) -> pl.DataFrame:
+    """Rows for `events`: one for each event id of the batch, the first record of each, and what they mean.
+
+    Args:
+        events: columns of EVENT_SCHEMA.
+        arrivals: columns of ARRIVAL_SCHEMA, a row for each of `events`.
+        enricher: who says what they mean.
+    """
+    first = events.hstack(arrivals).unique(subset="event_id", keep="first", maintain_order=True)
+    rows = first.with_columns(event_date=pl.col("timestamp").dt.date())
+    return _as_table("events", rows.hstack(enricher.enrich(first)))
 
 
 def assignment_rows(events: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from threading import Event
 import polars as pl
 
 from neonblue_lab.errors import Conflict
+from neonblue_lab.events.enrichment import BY_RULE, Enricher
 from neonblue_lab.events.records import LiveSource, OffsetsGone, RecordBatch, RecordSource
 from neonblue_lab.lake.ahead import ahead
 from neonblue_lab.lake.experiment_fold import fold_experiments, restore_lifecycle
@@ -70,6 +71,7 @@ def replay(
     *,
     bounds: Bounds | None = None,
     accept_gap: bool = False,
+    enricher: Enricher = BY_RULE,
     on_progress: Progress | None = None,
 ) -> ReplayReport:
     """Bring the lake up to the ends of a source's topics. Running it again adds nothing.
@@ -80,6 +82,7 @@ def replay(
         topics: which, all of the source's unless named.
         bounds: what to read of each topic; everything that is new unless given.
         accept_gap: pass over records that the source no longer has, or that were not asked for, and write the gap down.
+        enricher: says what the events mean. It may be called by two threads at once.
         on_progress: called at the start of each topic and after each batch.
 
     Returns:
@@ -93,10 +96,10 @@ def replay(
     """
     wanted = chosen_topics(source, topics)
     planned = plan(lake, source, wanted, bounds=bounds, accept_gap=accept_gap)
-    _make_ready(lake)
+    _make_ready(lake, enricher)
     before = lake.open("events").version()
     report = ReplayReport()
-    interpreter = Interpreter()
+    interpreter = Interpreter(enricher)
     replays = {topic: TopicReplay(lake, topic, interpreter, report) for topic in wanted}
     for one in replays.values():
         one.check_same_log(source)
@@ -110,7 +113,7 @@ def replay(
         one.lags(ends)
         _tell(on_progress, topic, one)
         if one.progress.expected:
-            for read in _pipeline(source.read({topic: starts}, {topic: ends})):
+            for read in _pipeline(source.read({topic: starts}, {topic: ends}), enricher):
                 if read is not None:
                     one.take(read)
                     one.lags(ends)
@@ -132,6 +135,7 @@ def follow(
     log: RecordSource | None = None,
     shared: bool = False,
     accept_gap: bool = False,
+    enricher: Enricher = BY_RULE,
     on_progress: Progress | None = None,
     between: Callable[[], None] | None = None,
 ) -> ReplayReport:
@@ -143,7 +147,7 @@ def follow(
         linger: seconds until a batch that is not full is stored.
         log: the same records, opened with their ends, to compare what the lake holds with; None where they are read once.
         shared: other followers of one group take partitions of the same topics: what they stored counts as stored.
-        accept_gap, on_progress: as of `replay`.
+        accept_gap, enricher, on_progress: as of `replay`.
         between: called after each batch, and every `linger` seconds without one.
 
     Returns:
@@ -152,9 +156,9 @@ def follow(
     Raises:
         NotFound, Conflict: as of `replay`.
     """
-    _make_ready(lake)
+    _make_ready(lake, enricher)
     report = ReplayReport()
-    interpreter = Interpreter()
+    interpreter = Interpreter(enricher)
     replays = {topic: TopicReplay(lake, topic, interpreter, report, shared=shared) for topic in topics}
     if log is not None:
         planned = plan(lake, log, topics, accept_gap=accept_gap, shared=shared)
@@ -174,7 +178,7 @@ def follow(
 
     while True:
         try:
-            for read in _pipeline(live.follow(topics, position, stop=stop, linger=linger)):
+            for read in _pipeline(live.follow(topics, position, stop=stop, linger=linger), enricher):
                 if read is not None:
                     _take_live(lake, live, replays[read.batch.topic], read, on_progress)
                 if between is not None:
@@ -192,10 +196,10 @@ def follow(
     return report
 
 
-def _make_ready(lake: Lake) -> None:
+def _make_ready(lake: Lake, enricher: Enricher) -> None:
     lake.ensure_derived()
     restore_lifecycle(lake)
-    finish_revival(lake)
+    finish_revival(lake, enricher)
 
 
 def _take_live(
@@ -215,11 +219,11 @@ def _tell(on_progress: Progress | None, topic: str, one: TopicReplay) -> None:
         on_progress(topic, one.progress)
 
 
-def _pipeline(batches: Iterator[RecordBatch | None]) -> Generator[Interpretation | None]:
+def _pipeline(batches: Iterator[RecordBatch | None], enricher: Enricher) -> Generator[Interpretation | None]:
     """Batches and what they say; those that come next are read and interpreted meanwhile."""
 
     def interpreted(records: Generator[RecordBatch | None]) -> Iterator[Interpretation | None]:
-        interpreter = Interpreter()
+        interpreter = Interpreter(enricher)
         with closing(records):
             for batch in records:
                 yield None if batch is None else interpreter.interpret(batch)

@@ -7,6 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from neonblue_lab.events.changes import CHANGE_SCHEMA, ChangeParser, is_change_topic
+from neonblue_lab.events.enrichment import Enricher
 from neonblue_lab.events.parsing import EventParser
 from neonblue_lab.events.records import RecordBatch
 from neonblue_lab.events.schema import EVENT_SCHEMA
@@ -18,6 +19,7 @@ from neonblue_lab.lake.derive import (
     metric_total_rows,
 )
 from neonblue_lab.lake.documents import document_rows
+from neonblue_lab.lake.tables import DERIVED
 
 _FROM_EVENTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "assignments": assignment_rows,
@@ -36,11 +38,13 @@ class Interpretation:
     Attributes:
         batch: the records.
         events, changes, rejects: as of EventParser and ChangeParser.
+        enriched: rows of the table `events`: each event id once, and what its event means.
         silent: the number of records that say nothing: tombstones, messages.
     """
 
     batch: RecordBatch
     events: pl.DataFrame
+    enriched: pl.DataFrame
     changes: pl.DataFrame
     rejects: pl.DataFrame
     silent: int
@@ -51,18 +55,20 @@ class Interpretation:
         rows = {"dead_letters": dead_letter_rows(self.batch, self.rejects)} if self.rejects.height else {}
         rows |= {name: rows_of(self.events) for name, rows_of in _FROM_EVENTS.items()}
         rows |= {"changes": self.changes}
-        return {name: frame for name, frame in rows.items() if frame.height} | {"events": event_rows(self.events)}
+        return {name: frame for name, frame in rows.items() if frame.height} | {"events": self.enriched}
 
     def beyond(self, keep: Callable[[pl.DataFrame], pl.DataFrame]) -> "Interpretation":
         """Of the same batch, what `keep` leaves of a frame with the columns partition and offset."""
-        kept = {name: keep(getattr(self, name)) for name in ("events", "changes", "rejects")}
+        kept = {name: keep(getattr(self, name)) for name in ("events", "enriched", "changes", "rejects")}
         return Interpretation(self.batch, **kept, silent=self.silent)
 
 
 class Interpreter:
     """Reads batches. Not thread-safe: one a thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, enricher: Enricher) -> None:
+        """`enricher` says what events mean; it may be another interpreter's too."""
+        self._enricher = enricher
         self._events = EventParser()
         self._changes = ChangeParser()
 
@@ -71,10 +77,12 @@ class Interpreter:
         if is_change_topic(batch.topic):
             told = self._changes.parse(batch)
             silent = told.tombstones + told.messages
-            read = Interpretation(batch, pl.DataFrame(schema=EVENT_SCHEMA), told.changes, told.rejects, silent)
+            no_events, no_rows = pl.DataFrame(schema=EVENT_SCHEMA), pl.DataFrame(schema=DERIVED["events"].schema)
+            read = Interpretation(batch, no_events, no_rows, told.changes, told.rejects, silent)
         else:
             parsed = self._events.parse(batch)
-            nothing = pl.DataFrame(schema=CHANGE_SCHEMA)
-            read = Interpretation(batch, parsed.events, nothing, parsed.rejects, parsed.tombstones)
+            enriched = event_rows(parsed.events, parsed.arrivals, self._enricher)
+            no_changes = pl.DataFrame(schema=CHANGE_SCHEMA)
+            read = Interpretation(batch, parsed.events, enriched, no_changes, parsed.rejects, parsed.tombstones)
         read.rows  # noqa: B018 - worked out here, in the thread that reads ahead
         return read

@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from neonblue_lab.errors import BadInput, Conflict, NotFound, Unavailable
 from neonblue_lab.files import exclusive
-from neonblue_lab.lake.tables import DERIVED, TABLES, Table, layout
+from neonblue_lab.lake.growth import add_columns, delta_schema, lacking, missing_columns
+from neonblue_lab.lake.tables import DERIVED, QUERIED, TABLES, Table, layout
 from neonblue_lab.lake.writing import write_files
 
 # Versions named by runs and artifacts stay readable: by default, commits older than 30 days would be deleted.
@@ -30,11 +31,13 @@ class Pin:
         version: the Delta version.
         files: absolute paths; empty for a table without rows.
         partition_by: the column that lies in the folders' names and not in the files, or None.
+        lacking: those of `files` that were written before the table had all its columns -> the columns that they lack.
     """
 
     version: int
     files: tuple[str, ...]
     partition_by: str | None
+    lacking: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class Lake:
             raise NotFound(f"Table {name} in {self.path} cannot be read at version {version}: {error}") from error
 
     def ensure(self, name: str) -> DeltaTable:
-        """A table, created empty if it does not exist. Two creators at once both succeed.
+        """A table, created empty if it does not exist, and with the columns that it lacks if it is older than they are. Two
+        who do so at once both succeed.
 
         Raises:
             BadInput: the folder's path has characters that Delta Lake cannot tell from an encoding of others.
@@ -98,12 +102,18 @@ class Lake:
             with exclusive(self.path / ".create.lock"):  # creation is the one commit that Delta does not make alone
                 return DeltaTable.create(
                     path,
-                    schema=Schema.from_arrow(pl.DataFrame(schema=table.schema).to_arrow().schema),
+                    schema=delta_schema(table.schema),
                     mode="ignore",
                     partition_by=table.partition_by,
                     configuration=_CONFIGURATION,
                 )
-        return DeltaTable(path)
+        found = DeltaTable(path)
+        if missing_columns(found, table):
+            with exclusive(self.path / ".create.lock"):
+                found.update_incremental()
+                if missing := missing_columns(found, table):
+                    add_columns(found, missing)
+        return found
 
     def ensure_derived(self) -> None:
         """Create the derived tables that do not exist yet, so that readers find each of them, empty or not."""
@@ -189,7 +199,15 @@ class Lake:
         paths = files(table) if only is None else _files_where(table, only)
         if not paths:
             return pl.LazyFrame(schema=described.schema)
-        rows = pl.scan_parquet(list(paths), hive_partitioning=False, glob=False, include_file_paths=_FILE)
+        stored = {column: kind for column, kind in described.schema.items() if column != described.partition_by}
+        rows = pl.scan_parquet(
+            list(paths),
+            schema=stored,
+            missing_columns="insert",
+            hive_partitioning=False,
+            glob=False,
+            include_file_paths=_FILE,
+        )
         if column := described.partition_by:
             # Not by Polars' own reading of paths: it would take folders above the lake (`a=b`) for partitions as well.
             text = pl.col(_FILE).str.extract(f"/{column}=([^/]*)/[^/]*$")
@@ -202,16 +220,19 @@ class Lake:
         return {name: self.open(name).version() for name in self.names()}
 
     def pin(self, versions: Mapping[str, int] | None = None) -> dict[str, Pin]:
-        """Fix what is read: the derived tables at their newest versions, or at those named.
+        """Fix what is read: the tables that warehouses show at their newest versions, or at those named.
 
         Raises:
             NotFound: a named table or version is not there.
         """
-        names = [name for name in self.names() if name in DERIVED] if versions is None else sorted(versions)
+        names = [name for name in self.names() if name in QUERIED] if versions is None else sorted(versions)
         pins = {}
         for name in names:
             table = self.open(name, None if versions is None else versions[name])
-            pins[name] = Pin(table.version(), files(table), layout(name).partition_by)
+            described, found = layout(name), files(table)
+            pins[name] = Pin(
+                table.version(), found, described.partition_by, lacking(self.path / name, described, found)
+            )
         return pins
 
     def status(self) -> dict[str, TableStatus]:

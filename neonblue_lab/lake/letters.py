@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from neonblue_lab.events.enrichment import BY_RULE, Enricher
 from neonblue_lab.events.records import RECORD_SCHEMA, RecordBatch
 from neonblue_lab.lake.experiment_fold import fold_experiments
 from neonblue_lab.lake.interpretation import BY_BATCH, Interpreter
@@ -74,56 +75,59 @@ def open_letters(lake: Lake, *, topic: str | None = None, reason: str | None = N
     return letters
 
 
-def replay_dead_letters(lake: Lake, *, topic: str | None = None, reason: str | None = None) -> RevivalReport:
+def replay_dead_letters(
+    lake: Lake, *, topic: str | None = None, reason: str | None = None, enricher: Enricher = BY_RULE
+) -> RevivalReport:
     """Read dead letters again, from their stored bytes; those that are events now are derived and leave the list.
 
     Args:
         lake: their lake.
         topic, reason: as of `open_letters`.
+        enricher: says what the events mean.
 
     Raises:
         Conflict: another process is at the same, or at the upkeep of the lake, at this moment. Nothing is lost or doubled; run again.
     """
     lake.ensure_derived()
     with alone(lake):  # what retention deletes is not deleted in the middle of a round
-        return _revive(lake, topic, reason)
+        return _revive(lake, topic, reason, enricher)
 
 
-def _revive(lake: Lake, topic: str | None, reason: str | None) -> RevivalReport:
-    finish_revival(lake)
+def _revive(lake: Lake, topic: str | None, reason: str | None, enricher: Enricher) -> RevivalReport:
+    finish_revival(lake, enricher)
     report = RevivalReport()
     places = open_letters(lake, topic=topic, reason=reason).select(_PLACE).unique().sort(_PLACE).collect()
     for part in places.iter_slices(_AT_ONCE):
         letters = _records(lake, part)
-        revived = [place for batch in _batches(letters) for place in [_revived(batch)] if place.height]
+        revived = [place for batch in _batches(letters) for place in [_revived(batch, enricher)] if place.height]
         report.read += part.height
         if revived:
-            events, changes = _fix_round(lake, pl.concat(revived))
+            events, changes = _fix_round(lake, pl.concat(revived), enricher)
             report.events += events
             report.changes += changes
     return report
 
 
-def finish_revival(lake: Lake) -> None:
-    """Finish a round that was fixed and not finished."""
+def finish_revival(lake: Lake, enricher: Enricher = BY_RULE) -> None:
+    """Finish a round that was fixed and not finished; `enricher` says what its events mean."""
     fixed = lake.open(REVIVED).transaction_version(_ROUND)
     if fixed is not None and fixed != lake.open("events").transaction_version(_ROUND):
-        _derive_round(lake, fixed)
+        _derive_round(lake, fixed, enricher)
 
 
-def _fix_round(lake: Lake, places: pl.DataFrame) -> tuple[int, int]:
+def _fix_round(lake: Lake, places: pl.DataFrame, enricher: Enricher) -> tuple[int, int]:
     table = lake.open(REVIVED)
     number = (table.transaction_version(_ROUND) or 0) + 1
     rows = places.with_columns(round=pl.lit(number, pl.Int64), revived_at=pl.lit(datetime.now(UTC)))
     schema = DERIVED[REVIVED].schema
     lake.commit(table, rows.select(pl.col(n).cast(k) for n, k in schema.items()), marks={_ROUND: number})
-    return _derive_round(lake, number)
+    return _derive_round(lake, number, enricher)
 
 
-def _derive_round(lake: Lake, number: int) -> tuple[int, int]:
+def _derive_round(lake: Lake, number: int, enricher: Enricher) -> tuple[int, int]:
     """Add the rows of a round's letters to each table that does not have them."""
     places = lake.scan(REVIVED, lake.open(REVIVED)).filter(pl.col("round") == number).select(_PLACE).collect()
-    interpreter = Interpreter()
+    interpreter = Interpreter(enricher)
     read = [interpreter.interpret(batch) for batch in _batches(_records(lake, places))]
     for name in BY_BATCH:
         if name == LETTERS:
@@ -147,7 +151,7 @@ def _batches(records: pl.DataFrame) -> Iterator[RecordBatch]:
         yield RecordBatch(str(topic), frame)
 
 
-def _revived(batch: RecordBatch) -> pl.DataFrame:
+def _revived(batch: RecordBatch, enricher: Enricher) -> pl.DataFrame:
     """The places of a batch's records that are no dead letters any more."""
-    rejects = Interpreter().interpret(batch).rejects
+    rejects = Interpreter(enricher).interpret(batch).rejects
     return batch.frame.select(_PLACE).join(rejects, on=["partition", "offset"], how="anti")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from neonblue_lab.events.changes import CHANGE_SCHEMA
+from neonblue_lab.events.enrichment import ENRICHMENT_SCHEMA
 from neonblue_lab.events.records import RECORD_SCHEMA, TIMESTAMP
 from neonblue_lab.events.schema import EVENT_SCHEMA
 
@@ -25,7 +26,7 @@ RAW = Table({**RECORD_SCHEMA, "ingested_at": TIMESTAMP, "ingest_date": pl.Date()
 """Layout of each `raw/<topic>`: every record byte for byte."""
 
 DERIVED: dict[str, Table] = {
-    "events": Table({**EVENT_SCHEMA, "event_date": pl.Date()}, partition_by="event_date"),
+    "events": Table({**EVENT_SCHEMA, "event_date": pl.Date(), **ENRICHMENT_SCHEMA}, partition_by="event_date"),
     "experiments": Table(
         {
             "experiment_id": pl.String(),
@@ -116,11 +117,27 @@ OWN: dict[str, Table] = {
             "accepted_at": TIMESTAMP,
         }
     ),
+    "corrections": Table(
+        {
+            "correction_id": pl.String(),
+            "scope": pl.String(),
+            "event_id": pl.String(),
+            "event_type": pl.String(),
+            "label": pl.String(),
+            "value": pl.String(),
+            "author": pl.String(),
+            "note": pl.String(),
+            "made_at": TIMESTAMP,
+        }
+    ),
     "vectors": Table({"embedder": pl.String(), "text_sha256": pl.Binary(), "vector": pl.List(pl.Float32)}),
 }
 """Tables that the lab writes itself, append-only."""
 
 TABLES = DERIVED | OWN
+
+QUERIED = DERIVED | {"corrections": OWN["corrections"]}
+"""Tables that a warehouse pins and shows."""
 
 
 def raw_table(topic: str) -> str:

@@ -1,10 +1,10 @@
-"""Charts of a classifier on held-out events: what it confuses, and whether its confidence can be believed."""
+"""Charts of a classifier on held-out events: what it confuses, and what it gains by saying nothing."""
 
 import altair as alt
 import polars as pl
 
 from neonblue_lab.plots import axes, frames
-from neonblue_lab.plots.theme import BLUE, CONTEXT, INK, MUTED, counted, entitled, layered, use_theme
+from neonblue_lab.plots.theme import BLUE, INK, MUTED, ORANGE, entitled, layered, use_theme
 
 _ABSTAINS = "(abstains)"
 _BLUES = ("#F3F6F9", "#BFD8EC", "#5A9FD0", "#1F6DB0", "#084A8C")
@@ -77,46 +77,53 @@ def _by_count(rows: pl.DataFrame, column: str) -> list[str]:
     return labels
 
 
-def reliability_chart(frame: pl.DataFrame) -> alt.LayerChart:
-    """Accuracy against stated confidence; a classifier whose confidence can be believed lies on the diagonal.
+def abstention_chart(
+    frame: pl.DataFrame, *, target: float | None = None, title: str = "When should it speak?"
+) -> alt.LayerChart:
+    """Accuracy against the share that is answered, the surest answered first.
 
     Args:
-        frame: columns confidence (mean of a group of predictions, 0..1), accuracy (of that group, 0..1), count.
+        frame: columns coverage (share answered, 0..1), accuracy (of the answers; null where there is none),
+            accuracy_with_rule (a rule answers the rest).
+        target: the accuracy of answers that was aimed at.
+        title: of the chart.
 
     Raises:
         BadInput: no rows, or a column is missing.
     """
     use_theme()
-    columns: dict[str, frames.Kind] = {"confidence": "number", "accuracy": "number", "count": "number"}
-    rows = frames.drop_incomplete(
-        frames.take(frame, "reliability_chart", columns), "reliability_chart", list(columns)
-    ).sort("confidence")
-    scale = alt.Scale(domain=[0, 1])
-    x = alt.X("confidence:Q", title="Confidence that the classifier states", scale=scale, axis=axes.percent())
-    y = alt.Y("accuracy:Q", title="Share of predictions that are right", scale=scale, axis=axes.percent())
-    diagonal = pl.DataFrame({"confidence": [0.0, 1.0], "accuracy": [0.0, 1.0]})
-    ideal = alt.Chart(diagonal).mark_line(color=MUTED, strokeWidth=1, strokeDash=[5, 4]).encode(x=x, y=y)
-    above = pl.DataFrame({"confidence": [0.03], "accuracy": [0.96], "text": ["too modest"]})
-    below = pl.DataFrame({"confidence": [0.97], "accuracy": [0.04], "text": ["too sure"]})
-    modest = alt.Chart(above).mark_text(align="left", color=CONTEXT, fontSize=13, fontStyle="italic")
-    sure = alt.Chart(below).mark_text(align="right", color=CONTEXT, fontSize=13, fontStyle="italic")
-    notes = [note.encode(x=x, y=y, text="text:N") for note in (modest, sure)]
-    gaps = (
-        alt.Chart(rows.with_columns(ideal="confidence"))
-        .mark_rule(color=BLUE, opacity=0.35, strokeWidth=2)
-        .encode(x=x, y=y, y2="ideal:Q")
+    columns: dict[str, frames.Kind] = {"coverage": "number", "accuracy": "number", "accuracy_with_rule": "number"}
+    rows = frames.take(frame, "abstention_chart", columns)
+    rows = frames.drop_incomplete(rows, "abstention_chart", ["coverage", "accuracy_with_rule"]).sort("coverage")
+    names = {"accuracy": "of its answers", "accuracy_with_rule": "with the topic's rule for the rest"}
+    long = (
+        rows.rename(names)
+        .unpivot(index="coverage", on=list(names.values()), variable_name="of", value_name="right")
+        .drop_nulls()
     )
-    line = alt.Chart(rows).mark_line(color=BLUE).encode(x=x, y=y)
-    points = (
-        alt.Chart(rows)
-        .mark_point(color=BLUE, stroke="white", strokeWidth=1)
-        .encode(x=x, y=y, size=alt.Size("count:Q", scale=alt.Scale(range=[40, 500], domainMin=0), legend=None))
+    x = alt.X("coverage:Q", title="Share that it answers", scale=alt.Scale(domain=[0, 1]), axis=axes.percent())
+    y = alt.Y("right:Q", title="Share that is right", scale=alt.Scale(domain=[0, 1]), axis=axes.percent())
+    scale = alt.Scale(domain=list(names.values()), range=[BLUE, ORANGE])
+    # As a step: between two confidences that occur there is nothing that could be answered.
+    lines = (
+        alt.Chart(long)
+        .mark_line(interpolate="step-before", strokeWidth=2.5)
+        .encode(x=x, y=y, color=alt.Color("of:N", scale=scale), order="coverage:Q")
     )
-    total = float(rows["count"].sum())
-    error = float((rows["count"] * (rows["accuracy"] - rows["confidence"]).abs()).sum()) / total
-    chart = layered(ideal, *notes, gaps, line, points, width=400, height=400)
+    ends = alt.Chart(long.filter(pl.col("coverage") == pl.col("coverage").max())).mark_point(size=90)
+    layers = [lines, ends.encode(x=x, y=y, color=alt.Color("of:N", scale=scale))]
+    if target is not None:
+        aim = pl.DataFrame(
+            {"right": [target], "coverage": [0.995], "text": [f"{target:.0%} of its answers: what it aims at"]}
+        )
+        rule = alt.Chart(aim).mark_rule(color=MUTED, strokeDash=[5, 4]).encode(y=y)
+        text = alt.Chart(aim).mark_text(align="right", baseline="bottom", dy=-4, fontSize=11, color=MUTED)
+        layers = [rule, text.encode(x=x, y=y, text="text:N"), *layers]
+    chart = layered(*layers, width=520, height=340)
+    last = rows.row(-1, named=True)
+    best = rows.sort("accuracy_with_rule", "coverage", descending=[True, False]).row(0, named=True)
     subtitle = (
-        f"On average {100 * error:.1f} percentage points between stated confidence and accuracy (expected calibration "
-        f"error, {counted(total, 'prediction')}). Larger points: more predictions."
+        f"If it always answers, {last['accuracy']:.0%} are right. The surest {best['coverage']:.0%} answered and the rest left "
+        f"to the topic's rule, {best['accuracy_with_rule']:.0%} are: the most that a threshold can reach here."
     )
-    return entitled(chart, "Can its confidence be believed?", subtitle, width=460)
+    return entitled(chart, title, subtitle, width=600)

@@ -41,7 +41,7 @@ def neighbours_map(frame: pl.DataFrame, *, query: str) -> alt.HConcatChart:
         shown[_OTHERS] = CONTEXT
     hits = rows.drop_nulls("rank").sort("rank").head(10).with_columns(pl.col("rank").cast(pl.Int64))
     chart = alt.hconcat(_plane(rows, hits, shown), _list(hits), spacing=22)
-    numbered = f"the {len(hits)} nearest in meaning" if len(hits) != 1 else "the nearest in meaning"
+    numbered = f"the {len(hits)} nearest to it" if len(hits) != 1 else "the nearest to it"
     subtitle = (
         f"{counted(len(rows), 'document')}; those that mean alike lie near each other, as far as a plane can show it. "
         f"Numbered: {numbered}."

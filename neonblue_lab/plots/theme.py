@@ -23,7 +23,7 @@ FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 
 _CHARACTER = 5.9  # Mean width in pixels of a character of a subtitle.
 
-AnyChart = TypeVar("AnyChart", alt.LayerChart, alt.HConcatChart, alt.ConcatChart)
+AnyChart = TypeVar("AnyChart", alt.LayerChart, alt.HConcatChart, alt.VConcatChart, alt.ConcatChart)
 
 
 @cache

@@ -1,13 +1,35 @@
-"""Charts of a trend model: its forecast with the history, and its errors beside those of a naive forecast."""
+"""Charts of a trend model: its forecast with the history, its season, its errors beside those of a naive forecast, its anomalies."""
 
 import math
+from datetime import timedelta
 from functools import partial
 
 import altair as alt
 import polars as pl
 
 from neonblue_lab.plots import axes, frames
-from neonblue_lab.plots.theme import BLUE, CATEGORIES, CONTEXT, INK, MUTED, WIDTH, counted, entitled, layered, use_theme
+from neonblue_lab.plots.theme import (
+    BLUE,
+    CATEGORIES,
+    CONTEXT,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    WIDTH,
+    counted,
+    entitled,
+    layered,
+    use_theme,
+)
+
+KINDS = {"spike": ORANGE, "drop": VERMILLION, "level shift": PURPLE}
+"""Colours of anomalies."""
+POINTS = 30
+"""Steps up to which each is marked."""
+DAY = timedelta(days=1)
+DAYS_OF_A_WEEK = 7
 
 _OBSERVED, _FORECAST = "observed", "forecast"
 
@@ -103,6 +125,70 @@ def backtest_chart(
     lines = base.mark_line().encode(strokeDash=alt.StrokeDash("baseline:N", scale=dash, legend=None))
     chart = layered(lines, base.mark_point(size=45), width=WIDTH - 100, height=300)
     return entitled(chart, "Does the model forecast better than a naive one?", _verdict(models), width=WIDTH)
+
+
+def season_chart(profile: pl.DataFrame, *, title: str = "What a season looks like") -> alt.LayerChart:
+    """The steps of a season as shares of its mean.
+
+    Args:
+        profile: columns timestamp, share (1 is the mean).
+        title: of what series.
+
+    Raises:
+        BadInput: no rows, or a column is missing.
+    """
+    use_theme()
+    columns: dict[str, frames.Kind] = {"timestamp": "time", "share": "number"}
+    rows = frames.drop_incomplete(frames.take(profile, "season_chart", columns), "season_chart", list(columns))
+    rows = rows.sort("timestamp").with_columns(change=pl.col("share") - 1)
+    x = alt.X("timestamp:T", title="Time (UTC)", scale=alt.Scale(type="utc"), axis=axes.time(rows["timestamp"]))
+    y = alt.Y("change:Q", title="Above or below the mean", axis=alt.Axis(format="+.0%"))
+    line = alt.Chart(rows).mark_line(color=BLUE, point=len(rows) < POINTS).encode(x=x, y=y)
+    zero = alt.Chart(rows.select(change=pl.lit(0.0)).head(1)).mark_rule(color=MUTED, strokeDash=[5, 4]).encode(y=y)
+    high, low = rows.sort("change").row(-1, named=True), rows.sort("change").row(0, named=True)
+    words = "%A" if rows["timestamp"].diff().min() == DAY and len(rows) == DAYS_OF_A_WEEK else "%-d %b %H:%M"
+    subtitle = (
+        f"Highest on {high['timestamp']:{words}} ({high['change']:+.0%}), lowest on {low['timestamp']:{words}} "
+        f"({low['change']:+.0%})."
+    )
+    return entitled(layered(zero, line, width=WIDTH, height=220), title, subtitle)
+
+
+def anomaly_chart(frame: pl.DataFrame, *, title: str, value: str = "Value") -> alt.LayerChart:
+    """A series, the band in which each value was expected a step before, and what fell out of it.
+
+    Args:
+        frame: columns timestamp, value, low, high, kind (null: ordinary), as `anomalies` gives them.
+        title: what the series is, in words.
+        value: title of the value axis, with its unit.
+
+    Raises:
+        BadInput: no rows with a value, or a column is missing.
+    """
+    use_theme()
+    columns: dict[str, frames.Kind] = {"timestamp": "time", "value": "number"}
+    name = "anomaly_chart"
+    seen = frames.drop_incomplete(frames.take(frame, name, columns), name, list(columns)).sort("timestamp")
+    band = frame.drop_nulls(["low", "high"])
+    flagged = frame.drop_nulls("kind").filter(pl.col("value").is_not_null())
+    x = alt.X("timestamp:T", title="Time (UTC)", scale=alt.Scale(type="utc"), axis=axes.time(seen["timestamp"]))
+    y = partial(alt.Y, title=value, scale=alt.Scale(zero=False), axis=axes.numbers())
+    area = alt.Chart(band).mark_area(color=BLUE, opacity=0.18).encode(x=x, y=y("low:Q"), y2="high:Q")
+    line = alt.Chart(seen).mark_line(color=INK, strokeWidth=1.4).encode(x=x, y=y("value:Q"))
+    kinds = list(KINDS)
+    points = (
+        alt.Chart(flagged)
+        .mark_point(size=90, filled=True, opacity=1)
+        .encode(
+            x=x,
+            y=y("value:Q"),
+            color=alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[KINDS[kind] for kind in kinds])),
+        )
+    )
+    found = {kind: flagged.filter(kind=kind).height for kind in kinds}
+    counts = [counted(count, kind) for kind, count in found.items() if count]
+    subtitle = f"{counted(len(seen), 'value')}. Out of the band: {', '.join(counts) or 'none'}."
+    return entitled(layered(area, line, points, width=WIDTH, height=280), title, subtitle)
 
 
 def _verdict(models: pl.DataFrame) -> str:

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
-from neonblue_lab.knowledge.documents import OUTCOMES
 from neonblue_lab.knowledge.index import SearchHit
+from neonblue_lab.metrics.outcome import OUTCOMES
 
 
 class Neighbour(BaseModel):
-    """An experiment that was found by the meaning of its text."""
+    """An experiment that was found by its text."""
 
     experiment_id: str
     score: float = Field(
-        description="Cosine similarity, -1 to 1. It orders the results of one query and is no probability."
+        description="0.6 x vector + 0.4 x lexical. It orders the results of one query and is no probability."
     )
+    vector: float = Field(description="Near in meaning: cosine similarity of text vectors, -1 to 1.")
+    lexical: float = Field(description="Alike in wording: TF-IDF similarity of words and pieces of words, 0 to 1.")
     document: str
     metadata: dict[str, str | int | float] = Field(
         description="Facts as of the day the index was built; unknown ones absent."
@@ -25,7 +27,12 @@ class Neighbour(BaseModel):
 def neighbour(hit: SearchHit) -> Neighbour:
     """A search hit as it is served."""
     return Neighbour(
-        experiment_id=hit.experiment_id, score=round(hit.score, 6), document=hit.document, metadata=dict(hit.metadata)
+        experiment_id=hit.experiment_id,
+        score=round(hit.score, 6),
+        vector=round(hit.vector, 6),
+        lexical=round(hit.lexical, 6),
+        document=hit.document,
+        metadata=dict(hit.metadata),
     )
 
 

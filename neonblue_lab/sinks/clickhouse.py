@@ -226,7 +226,12 @@ def _connect(where: Address) -> Client:
 
 
 def _arrow(rows: pl.DataFrame) -> bytes:
-    """The rows as one Arrow batch: one block for the server, which it stores whole or not at all."""
+    """The rows as one Arrow batch: one block for the server, which it stores whole or not at all.
+
+    A tuple is never null there: where a struct is, its fields are.
+    """
+    structs = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Struct)]
+    filled = rows.with_columns(rows[name].struct.unnest().to_struct(name) for name in structs)
     stream = io.BytesIO()
-    rows.rechunk().write_ipc_stream(stream, compression="lz4", compat_level=pl.CompatLevel.oldest())
+    filled.rechunk().write_ipc_stream(stream, compression="lz4", compat_level=pl.CompatLevel.oldest())
     return stream.getvalue()

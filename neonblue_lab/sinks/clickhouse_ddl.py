@@ -108,7 +108,7 @@ _PLACES = {
 
 
 def clickhouse_type(dtype: pl.DataType | DataTypeClass, *, nullable: bool) -> str:
-    """ClickHouse's type for a lake column. A list is never null there: null and empty are one."""
+    """ClickHouse's type for a lake column. A list or struct is never null there: null is empty, or all nulls."""
     match dtype:
         case pl.List():
             return f"Array({clickhouse_type(dtype.inner, nullable=True)})"

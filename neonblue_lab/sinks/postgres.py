@@ -151,9 +151,13 @@ def _columns(connection: psycopg.Connection, table: str) -> set[str]:
 
 
 def _csv(rows: pl.DataFrame) -> bytes:
-    """The rows as COPY reads them: texts quoted, nulls empty, lists as JSON."""
+    """The rows as COPY reads them: texts quoted, nulls empty, lists and structs as JSON."""
     lists = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.List)]
-    flat = rows.with_columns(_json(rows[name]) for name in lists)
+    structs = [pl.col(name) for name, dtype in rows.schema.items() if isinstance(dtype, pl.Struct)]
+    flat = rows.with_columns(
+        *(_json(rows[name]) for name in lists),
+        *(pl.when(struct.is_not_null()).then(struct.struct.json_encode()) for struct in structs),
+    )
     text = io.BytesIO()
     flat.write_csv(text, include_header=False, quote_style="non_numeric")
     return text.getvalue()

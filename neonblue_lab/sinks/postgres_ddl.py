@@ -48,13 +48,13 @@ JSON text itself, as a string."""
 
 
 def postgres_type(column: str, dtype: pl.DataType | DataTypeClass) -> str:
-    """PostgreSQL's type for a lake column: JSON and lists are jsonb."""
+    """PostgreSQL's type for a lake column: JSON, lists and structs are jsonb."""
     return "jsonb" if is_json(column, dtype) else _TYPES[dtype]
 
 
 def is_json(column: str, dtype: pl.DataType | DataTypeClass) -> bool:
     """Whether a lake column becomes jsonb."""
-    return column in _JSON or isinstance(dtype, pl.List)
+    return column in _JSON or isinstance(dtype, pl.List | pl.Struct)
 
 
 def quoted(name: str) -> str:
@@ -108,14 +108,18 @@ def merge_incoming(table: str, rows: pl.DataFrame) -> str:
     Rows go in by key, so that two writers lock them in the same order.
     """
     layout = layout_of(table)
-    values = ", ".join(
-        f"{SCHEMA}.as_jsonb({quoted(column)})" if is_json(column, dtype) else quoted(column)
-        for column, dtype in rows.schema.items()
-    )
+    values = ", ".join(_value(column, dtype) for column, dtype in rows.schema.items())
     order = [*map(quoted, layout.key), *(f"{quoted(c)}{' DESC' if down else ''}" for c, down in layout.prefer)]
     return f"""INSERT INTO {SCHEMA}.{table} AS held ({_names(rows.columns)})
         SELECT DISTINCT ON ({_names(layout.key)}) {values} FROM {INCOMING} ORDER BY {", ".join(order)}
         ON CONFLICT ({_names(layout.key)}) DO {_on_conflict(table, rows)}"""
+
+
+def _value(column: str, dtype: pl.DataType | DataTypeClass) -> str:
+    """A copied column as its type. A struct's JSON is the lab's own: none that jsonb refuses."""
+    if isinstance(dtype, pl.Struct):
+        return f"{quoted(column)}::jsonb"
+    return f"{SCHEMA}.as_jsonb({quoted(column)})" if is_json(column, dtype) else quoted(column)
 
 
 def _on_conflict(table: str, rows: pl.DataFrame) -> str:

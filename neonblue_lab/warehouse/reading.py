@@ -23,6 +23,9 @@ VIEWS = {
     "dead_letters": 'SELECT * FROM stored.dead_letters ANTI JOIN stored.revived_letters USING (topic, partition, "offset")',
     "metric_totals": """SELECT * FROM stored.metric_totals QUALIFY row_number() OVER (
         PARTITION BY experiment_id, variant_id, metric, segment, period_start, period_end ORDER BY as_of DESC, event_id) = 1""",
+    "corrections": """SELECT * FROM stored.corrections QUALIFY row_number() OVER (
+        PARTITION BY scope, CASE scope WHEN 'event' THEN event_id ELSE event_type END, label
+        ORDER BY made_at DESC, correction_id DESC) = 1""",
     "documents": """SELECT * FROM stored.documents
         QUALIFY dense_rank() OVER (PARTITION BY document_id ORDER BY updated_at DESC, event_id DESC) = 1
             AND row_number() OVER (PARTITION BY document_id, event_id, chunk_id) = 1""",
@@ -38,6 +41,7 @@ VIEWS = {
 """View -> what it selects.
 
 - `assignments`: who was exposed to what; of an experiment without exposures, whom the registry assigned to what.
+- `corrections`: the latest of each label of an event or an event type.
 - `documents`: the chunks of each document as its latest event has it.
 - `variants`: experiment_id, variant_id, name, description, allocation.
 - `users`: user_id, created_at, attributes (JSON: the other columns of the registry's table).

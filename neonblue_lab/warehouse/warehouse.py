@@ -13,13 +13,13 @@ import polars.selectors as cs
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.lake.lake import Lake, Pin
-from neonblue_lab.lake.tables import DERIVED
+from neonblue_lab.lake.tables import QUERIED
 from neonblue_lab.warehouse.guard import check_query
 from neonblue_lab.warehouse.reading import VIEWS
 
 
 class Warehouse:
-    """A read-only DuckDB with a view for each derived table, and those of `reading`, over the files of pinned versions.
+    """A read-only DuckDB with a view for each of the tables QUERIED, and those of `reading`, over the files of pinned versions.
 
     It reads those files and no other: external access is off and its settings are locked. It writes nothing: `guard` lets
     only queries pass that read. What does not fit into memory is spilled to a folder of its own in the system's temporary
@@ -46,7 +46,7 @@ class Warehouse:
 
     def is_newest(self) -> bool:
         """Whether nothing has been written to the pinned tables since."""
-        return self.versions == {name: version for name, version in self._lake.versions().items() if name in DERIVED}
+        return self.versions == {name: version for name, version in self._lake.versions().items() if name in QUERIED}
 
     @property
     def data_version(self) -> str:
@@ -61,7 +61,7 @@ class Warehouse:
         return self._connection.cursor()
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
-        """The result of one SELECT over the derived tables and the views of `reading`.
+        """The result of one SELECT over these tables and the views of `reading`.
 
         Raises:
             BadInput: more than one statement, anything but a SELECT of these (see `guard`), SQL that DuckDB refuses (the
@@ -86,7 +86,7 @@ def parse_data_version(text: str) -> dict[str, int]:
     versions = {}
     for part in text.split(","):
         name, mark, version = part.strip().partition("@")
-        if name not in DERIVED or not mark or not version.isdecimal():
+        if name not in QUERIED or not mark or not version.isdecimal():
             raise BadInput(f"{text!r} is no data version: it looks like events@12,experiments@3.")
         versions[name] = int(version)
     return versions
@@ -102,25 +102,38 @@ def _open(pins: Mapping[str, Pin]) -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     connection.execute("CREATE SCHEMA stored")
-    for name in DERIVED:
+    for name in QUERIED:
         connection.execute(f"CREATE VIEW stored.{name} AS {_rows(connection, name, pins.get(name))}")
-    for name, reading in ({name: f"FROM stored.{name}" for name in DERIVED} | VIEWS).items():
+    for name, reading in ({name: f"FROM stored.{name}" for name in QUERIED} | VIEWS).items():
         connection.execute(f"CREATE VIEW {name} AS {reading}")
     return connection
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, name: str, pin: Pin | None) -> str:
     """SQL for the rows of a pinned table in the columns of its schema; a table without files is an empty relation of them."""
-    schema = DERIVED[name].schema
+    schema = QUERIED[name].schema
     if pin is None or not pin.files:
-        empty = connection.from_arrow(pl.DataFrame(schema=schema).to_arrow())
-        columns = (f'NULL::{dtype} AS "{column}"' for column, dtype in zip(empty.columns, empty.types, strict=True))
-        return f"SELECT {', '.join(columns)} WHERE false"
-    files = ", ".join("'" + file.replace("'", "''") + "'" for file in pin.files)
+        return f"SELECT {', '.join(_nulls(connection, schema).values())} WHERE false"
     # Folders above the lake may look like partitions (`a=b`): only the column that is one is taken from a file's path.
     hive = "false"
     if pin.partition_by:
         kind = "DATE" if schema[pin.partition_by] == pl.Date else "VARCHAR"
         hive = f"true, hive_types = {{'{pin.partition_by}': {kind}}}"
-    columns = (f'"{column}"' for column in schema)
-    return f"SELECT {', '.join(columns)} FROM read_parquet([{files}], hive_partitioning = {hive})"
+    groups: dict[frozenset[str], list[str]] = {}
+    for file in pin.files:
+        groups.setdefault(pin.lacking.get(file, frozenset()), []).append(file)
+    selects = []
+    for lacking, files in groups.items():
+        nulls = _nulls(connection, {column: schema[column] for column in sorted(lacking)})
+        columns = ", ".join(nulls.get(column, f'"{column}"') for column in schema)
+        paths = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        selects.append(f"SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = {hive})")
+    return " UNION ALL ".join(selects)
+
+
+def _nulls(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, pl.DataType]) -> dict[str, str]:
+    """Column -> SQL for a null of its type under its name."""
+    if not columns:
+        return {}
+    empty = connection.from_arrow(pl.DataFrame(schema=columns).to_arrow())
+    return {column: f'NULL::{dtype} AS "{column}"' for column, dtype in zip(empty.columns, empty.types, strict=True)}

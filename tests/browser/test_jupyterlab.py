@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+import nbformat
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
+from neonblue_lab import Lab
 from neonblue_lab.errors import Unavailable
+from neonblue_lab.events.simulator import simulate
 from neonblue_lab.knowledge.minilm import model_folder
 from neonblue_lab.pipelines.runs import INDEX_FILE
 from neonblue_lab.settings import CHECKOUT
+from neonblue_lab.topics.archive import write_archive
 from tests.services.browser import BrowserUnavailable, chromium
 from tests.services.jupyter import ERRORS, PROMPTS, JupyterLab
 from tests.services.workbench import nightly_home
@@ -118,6 +122,48 @@ def test_a_cell_that_fails_is_seen(visit: Visit, notebooks: Path, tmp_path: Path
         (error,) = visit.page.locator(ERRORS).all_text_contents()
         expect(visit.page.locator(PROMPTS).last).to_have_text("[ ]:")
     assert "NotFound: The lake holds no events yet" in error
+
+
+def test_a_label_is_corrected_in_a_form(visit: Visit, tmp_path: Path) -> None:
+    home, notebooks = tmp_path / "home", tmp_path / "notebooks"
+    write_archive(home / "topics", simulate(experiments=3, users=300, events=2_000, seed=1).batches())
+    lab = Lab.open(home)
+    lab.replay()
+    lab.models.train_event_classifier(limit=1_000)
+    (event,) = lab.models.least_sure(limit=1).iter_rows(named=True)
+    value = "high" if event["priority"] != "high" else "low"
+    notebooks.mkdir()
+    cells = ["from neonblue_lab import Lab\nlab = Lab.open()", 'lab.models.correction_form(author="ann")']
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        ),
+        notebooks / "form.ipynb",
+    )
+    with JupyterLab(notebooks, home) as server:
+        visit.allowed = server.address
+        page = visit.page
+        server.run_all(page, "form.ipynb")
+        assert page.locator(ERRORS).all_text_contents() == []
+        expect(page.get_by_label("Event", exact=True).locator("option").first).to_contain_text(event["event_id"])
+        page.get_by_label("priority", exact=True).select_option(value)
+        page.get_by_label("Note", exact=True).fill("seen in the form")
+        page.get_by_role("button", name="Store correction").click()
+        expect(page.get_by_text("The next training learns from it.")).to_be_visible()
+    stored = lab.lake.read("corrections").drop("correction_id", "made_at").to_dicts()
+    assert stored == [
+        {
+            "scope": "event",
+            "event_id": event["event_id"],
+            "event_type": event["event_type"],
+            "label": "priority",
+            "value": value,
+            "author": "ann",
+            "note": "seen in the form",
+        }
+    ]
+    assert visit.strangers == []
 
 
 def test_the_pages_of_a_run_can_be_read_without_a_network(visit: Visit, home: Path) -> None:

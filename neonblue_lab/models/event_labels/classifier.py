@@ -1,147 +1,172 @@
-"""Predicts an event's labels from its content: one scikit-learn pipeline for each label, on distinct documents.
+"""Predicts an event's labels from its content: which kinds that it has seen an event is like, and what labels those bear.
 
 An event of a type that the rules know needs no prediction. The classifier is for what they do not know, so it never
-sees the event type or the topic, and below a confidence it says nothing and leaves the event to the rule's default.
+sees the event type or the topic; a confidence is what it has been worth on event types that were left out, and below its
+threshold the classifier says nothing and leaves the event to the rule's default.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.events.classification import LABEL_SCHEMA, LABELS, SERVERS
+from neonblue_lab.models.event_labels.corrections import JOIN
 from neonblue_lab.models.event_labels.features import features
-from neonblue_lab.models.training.threads import one_thread
-
-JOIN = "+"
-"""Between the names of stores when target_servers is predicted as one combined label."""
-MAX_TOKENS = 5_000
-THRESHOLD = 0.8
+from neonblue_lab.models.event_labels.kinds import Kinds, incidence, profile
+from neonblue_lab.models.event_labels.tuning import Evidence, Tuning, tune
 
 
 @dataclass(frozen=True)
 class EventClassifier:
-    """Fitted pipelines by label.
+    """The kinds that a classifier has seen, and how it answers from them.
 
     Attributes:
-        pipelines: one for each label that could be learned: document -> probabilities of the label's values.
-        constant: label -> the only value it had in training. Such a label is never predicted.
-        threshold: the confidence below which a label is left null.
+        kinds: with their labels. A label that has one value in all of them is never predicted.
+        tuning: temperatures and thresholds by label.
     """
 
-    pipelines: Mapping[str, Pipeline]
-    constant: Mapping[str, str]
-    threshold: float
+    kinds: Kinds
+    tuning: Tuning
+
+    @property
+    def constant(self) -> dict[str, str]:
+        """Label -> the only value it had in training."""
+        return {label: str(found[0]) for label in LABELS if len(found := self.kinds.values(label)) == 1}
 
     def predict(self, events: pl.DataFrame, *, threshold: float | None = None) -> pl.DataFrame:
         """Predict the labels of each event.
 
         Args:
             events: columns of CONTENT; event_id is carried over when it is there.
-            threshold: instead of the classifier's own.
+            threshold: instead of the classifier's own, which differ from label to label.
 
         Returns:
             One row an event, in order: event_id, then for each label its value (null: abstained, the rule's default
-            holds) and `<label>_confidence`, the probability that the model gave to its best value whether or not it
-            abstained (null: the label had a single value in training and is never predicted).
+            holds) and `<label>_confidence`, the probability that the best value is right if the event is of a type that the
+            classifier has not seen, whether or not it abstained (null: the label had a single value in training and is
+            never predicted).
 
         Raises:
             BadInput: a column is missing, or the threshold is not within 0 to 1.
         """
-        threshold = check_threshold(self.threshold if threshold is None else threshold)
+        if threshold is not None:
+            check_threshold(threshold)
         documents = features(events)
-        distinct = documents.unique(maintain_order=True)
-        answers = pl.DataFrame({"document": distinct})
-        for label in LABELS:
-            value, confidence = predict_label(self.pipelines.get(label), distinct)
-            kept = pl.when(confidence >= threshold).then(value)
-            answers = answers.with_columns(
-                (kept.str.split(JOIN) if label == "target_servers" else kept).alias(label),
-                confidence.alias(f"{label}_confidence"),
-            )
+        answers = self.label(documents.unique(maintain_order=True))
+        kept = answers.select(
+            "document",
+            *(
+                column
+                for label in LABELS
+                for column in (
+                    self._answered(label, threshold).alias(label),
+                    pl.col(f"{label}_confidence"),
+                )
+            ),
+        )
         columns = events.select("event_id") if "event_id" in events.columns else pl.DataFrame()
         return columns.hstack(
-            documents.to_frame().join(answers, on="document", how="left", maintain_order="left").drop("document")
+            documents.to_frame().join(kept, on="document", how="left", maintain_order="left").drop("document")
         )
 
+    def read(self, events: pl.DataFrame) -> pl.DataFrame:
+        """How the classifier sees each event's content, in order.
 
-def fit(events: pl.DataFrame, labels: pl.DataFrame, *, seed: int, threshold: float = THRESHOLD) -> EventClassifier:
-    """Fit one pipeline for each label.
+        Returns:
+            document (its tokens), nearest (the known event type that it is most like), familiar (the share of its tokens
+            that any known kind holds: what is unfamiliar is answered with less confidence).
+        """
+        documents = features(events).to_frame()
+        answers = self.label(documents["document"].unique(maintain_order=True))
+        return documents.join(answers, on="document", how="left", maintain_order="left").select(
+            "document", "nearest", "familiar"
+        )
+
+    def label(self, documents: pl.Series) -> pl.DataFrame:
+        """The best value of each label for each document, answered or not.
+
+        Returns:
+            document, nearest and familiar (see `read`), and for each label its text and `<label>_confidence`.
+        """
+        return labelled(self.kinds, self.tuning, documents).insert_column(0, documents.alias("document"))
+
+    def _answered(self, label: str, threshold: float | None) -> pl.Expr:
+        least = self.tuning.thresholds[label] if threshold is None else threshold
+        value = (
+            pl.lit(None, pl.String) if least is None else pl.when(pl.col(f"{label}_confidence") >= least).then(label)
+        )
+        return value.str.split(JOIN) if label == "target_servers" else value
+
+
+def fit(events: pl.DataFrame, labels: pl.DataFrame, *, weights: pl.Series | None = None) -> EventClassifier:
+    """Fit a classifier. Nothing of it is random.
 
     Args:
-        events: columns of CONTENT.
+        events: columns of CONTENT, and event_type, by which kinds are told apart and left out; no document holds it.
         labels: columns of LABEL_SCHEMA, one row an event in the same order, as `classify` returns or a person
             corrected.
-        seed: of the estimators.
-        threshold: the confidence below which the classifier abstains.
-
-    Returns:
-        The classifier. A label with a single value in `labels` is not learned (see `EventClassifier.constant`).
+        weights: how many events each stands for among those of its type; 1 unless given.
 
     Raises:
-        BadInput: nothing can be learned (no events, or no label has two values), labels are missing or null, or the
-            threshold is not within 0 to 1.
+        BadInput: nothing can be learned (no events, or no label has two values), or labels are missing or null.
     """
-    check_threshold(threshold)
-    examples = label_texts(labels, events.height).with_columns(features(events))
-    values = {label: examples[label].unique().sort() for label in LABELS}
-    if not any(len(found) > 1 for found in values.values()):
+    examples = count(examples_of(events, labels, weights))
+    if not any(examples[label].n_unique() > 1 for label in LABELS):
         raise BadInput(
             "An event classifier needs events of at least two kinds: "
-            f"all {examples.height} events given have the same labels. Replay more topics, or more of them."
+            f"all {events.height} events given have the same labels. Replay more topics, or more of them."
         )
-    return EventClassifier(
-        pipelines={
-            label: fit_label(examples.group_by("document", label).len("count"), label, seed)
-            for label, found in values.items()
-            if len(found) > 1
-        },
-        constant={label: found[0] for label, found in values.items() if len(found) == 1},
-        threshold=threshold,
-    )
+    kinds = profile(examples)
+    return EventClassifier(kinds, tune(Evidence.of(examples, kinds)))
 
 
-def fit_label(examples: pl.DataFrame, label: str, seed: int) -> Pipeline:
-    """Fit the pipeline of one label on columns document, `label` and count: at least two values.
+def labelled(kinds: Kinds, tuning: Tuning, documents: pl.Series) -> pl.DataFrame:
+    """nearest, familiar, and for each label its most probable value and `<label>_confidence` (null where all kinds agree)."""
+    held = incidence(documents, kinds.tokens)
+    familiarity = kinds.familiarity(held)
+    posterior = kinds.posterior(kinds.evidence(held, tuning.smoothing), familiarity, tuning.sharpness)
+    answers = {
+        "nearest": pl.Series(kinds.event_types[posterior.argmax(axis=1)].tolist(), dtype=pl.String),
+        "familiar": pl.Series(familiarity),
+    }
+    for label in LABELS:
+        values = kinds.values(label)
+        if len(values) == 1:
+            answers[label] = pl.repeat(None, len(posterior), dtype=pl.String, eager=True)
+            answers[f"{label}_confidence"] = pl.repeat(None, len(posterior), dtype=pl.Float64, eager=True)
+            continue
+        stated = kinds.stated(posterior, label)
+        if label in tuning.temperatures:
+            stated = tuning.temperatures[label].apply(stated)
+        best = stated.argmax(axis=1)
+        answers[label] = pl.Series(values[best].tolist(), dtype=pl.String)
+        answers[f"{label}_confidence"] = pl.Series(stated[np.arange(len(best)), best])
+    return pl.DataFrame(answers)
 
-    A document that occurs n times weighs sqrt(n), shared by its values as they occurred: n would drown the rare kinds
-    of events, and 1 would let a single oddity speak as loudly as the norm.
+
+def examples_of(events: pl.DataFrame, labels: pl.DataFrame, weights: pl.Series | None = None) -> pl.DataFrame:
+    """One row an event: document, event_type, a column of texts for each label, weight.
+
+    Raises:
+        BadInput: columns or labels that cannot be used.
     """
-    examples = examples.sort("document", label)
-    share = pl.col("count") / pl.col("count").sum().over("document").sqrt()
-    weights = examples.select(share).to_series().to_numpy()
-    pipeline = Pipeline(
-        [
-            (
-                "tokens",
-                CountVectorizer(token_pattern=r"[^ ]+", lowercase=False, binary=True, max_features=MAX_TOKENS),
-            ),
-            ("logistic", LogisticRegression(max_iter=1_000, random_state=seed)),
-        ]
-    )
-    documents, values = examples["document"].to_list(), examples[label].to_list()
-    with one_thread():
-        return pipeline.fit(documents, values, logistic__sample_weight=weights / weights.mean())
-
-
-def predict_label(pipeline: Pipeline | None, documents: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """The most probable value of each document and its probability; nulls without a pipeline."""
-    if pipeline is None or documents.is_empty():
-        return (
-            pl.Series([None] * len(documents), dtype=pl.String),
-            pl.Series([None] * len(documents), dtype=pl.Float64),
+    if "event_type" not in events.columns:
+        raise BadInput(
+            "Events to learn from lack the column event_type: it says what is left out to measure confidence."
         )
-    probabilities = pipeline.predict_proba(documents.to_list())
-    best = probabilities.argmax(axis=1)
-    return (
-        pl.Series(np.asarray(pipeline.classes_, dtype=str)[best].tolist(), dtype=pl.String),
-        pl.Series(probabilities[np.arange(len(best)), best]),
+    weight = pl.lit(1.0).alias("weight") if weights is None else weights.cast(pl.Float64).alias("weight")
+    return label_texts(labels, events.height).with_columns(
+        features(events), events["event_type"].fill_null("").alias("event_type"), weight
     )
+
+
+def count(examples: pl.DataFrame, *further: str) -> pl.DataFrame:
+    """Like examples as one row with their weights added up and `events`, their number; those that differ in `further` are
+    not alike. Sorted."""
+    by = ["document", "event_type", *LABELS, *further]
+    return examples.group_by(by).agg(pl.col("weight").sum(), events=pl.len()).sort(by)
 
 
 def label_texts(labels: pl.DataFrame, rows: int) -> pl.DataFrame:

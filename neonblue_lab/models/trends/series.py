@@ -14,8 +14,9 @@ from neonblue_lab.events.records import TIMESTAMP
 Floats = NDArray[np.float64]
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
-SEASONS = {HOUR: 24, DAY: 7, WEEK: 52}
-"""Step -> steps in a season."""
+SEASONS = {HOUR: (24, 168), DAY: (7, 364), WEEK: (52,)}
+"""Step -> steps in its seasons, each a multiple of the one before: a day and a week of hours, a week and 52 weeks of days
+(not 365, so that a day meets its own weekday), a year of weeks."""
 HORIZONS = {HOUR: 48, DAY: 14, WEEK: 8}
 """Step -> how many steps ahead a model is tried."""
 OTHER_HORIZON = 8
@@ -55,15 +56,15 @@ class RegularSeries:
         return pl.Series("timestamp", [self.start + self.step * (first + i) for i in range(count)], dtype=TIMESTAMP)
 
 
-def regular_series(series: pl.DataFrame, *, season: int | None = None) -> RegularSeries:
+def regular_series(series: pl.DataFrame, *, seasons: tuple[int, ...] | None = None) -> RegularSeries:
     """Put a series on regular times.
 
-    The step is the greatest that meets every timestamp. A gap takes the value one season earlier, else one season
-    later, else lies on the line between its neighbours.
+    The step is the greatest that meets every timestamp. A gap takes the value one (shortest) season earlier, else one
+    season later, else lies on the line between its neighbours.
 
     Args:
         series: timestamp (date or datetime; without a time zone it is UTC) and value (null: a gap), in any order.
-        season: steps in a season, for filling gaps; None: by `default_season`.
+        seasons: steps in each season, for filling gaps; None: by `default_seasons`.
 
     Raises:
         BadInput: a column is missing, a time is null or occurs twice, a value is not finite, fewer than 3 values, or
@@ -86,18 +87,21 @@ def regular_series(series: pl.DataFrame, *, season: int | None = None) -> Regula
     values = np.full(count, np.nan)
     values[row] = points["value"].to_numpy()
     observed = ~np.isnan(values)
-    return RegularSeries(start, step, _filled(values, season or default_season(step, count)), observed)
+    return RegularSeries(start, step, _filled(values, (seasons or default_seasons(step, count))[0]), observed)
 
 
-def default_season(step: timedelta, count: int) -> int:
-    """Steps in a season: a day of hours, a week of days, else 1 (none).
+def default_seasons(step: timedelta, count: int) -> tuple[int, ...]:
+    """Steps in each season, the shortest first: a day and a week of hours, a week and a year of days, a year of weeks; (1,)
+    for any other step.
 
-    A year of weeks counts only once there are two of them and a horizon to try it on.
+    A week of hours and a year of days count only once there are two of them and four horizons to try them on; a year of
+    weeks needs two and one horizon.
     """
-    season = SEASONS.get(step, 1)
-    if step == WEEK and count < 2 * season + HORIZONS[WEEK]:
-        return 1
-    return season
+    known = SEASONS.get(step, (1,))
+    enough = [season for season in known[1:] if count >= 2 * season + 4 * HORIZONS[step]]
+    if step == WEEK and count < 2 * known[0] + HORIZONS[WEEK]:
+        return (1,)
+    return (known[0], *enough)
 
 
 def default_horizon(step: timedelta) -> int:

@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from neonblue_lab.errors import BadInput, NotFound
 from neonblue_lab.knowledge import index as index_module
 from neonblue_lab.knowledge.documents import DOCUMENT_SCHEMA
 from neonblue_lab.knowledge.embedding import Embedder
-from neonblue_lab.knowledge.index import ExperimentIndex, build_index
+from neonblue_lab.knowledge.index import ExperimentIndex
+from neonblue_lab.knowledge.index_building import build_index
+from neonblue_lab.knowledge.lexical import Lexical
 from neonblue_lab.knowledge.minilm import MiniLM
 
 EXPERIMENTS = [
@@ -85,7 +88,10 @@ def test_search_by_meaning(experiments: ExperimentIndex, minilm: MiniLM) -> None
     assert hits[0].experiment_id == "checkout"
     assert hits[0].score > hits[1].score
     asked, found = minilm.embed(["people abandon their cart before buying", hits[0].document])
-    assert hits[0].score == pytest.approx(float(asked @ found), abs=1e-5)
+    assert hits[0].vector == pytest.approx(float(asked @ found), abs=1e-5)
+    words = Lexical.fit([document for _, document, *_ in EXPERIMENTS]).scores("people abandon their cart before buying")
+    assert hits[0].lexical == pytest.approx(float(words[0]), abs=1e-6)
+    assert hits[0].score == pytest.approx(0.6 * hits[0].vector + 0.4 * hits[0].lexical, abs=1e-6)
     assert hits[0].metadata == {
         "experiment_type": "checkout", "timestamp": "2026-01-05T00:00:00Z", "lift": 0.24, "outcome": "win"
     }  # fmt: skip
@@ -219,3 +225,62 @@ def test_nothing_is_asked_of_the_network(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     assert len(opened(numbered(3), minilm).search("text")) == 3
+
+
+def test_candidates_alone_find_the_same_as_scoring_all(
+    opened: Callable[..., ExperimentIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large programme only the best by either part are scored, and with filters only of those that meet them."""
+    documents = numbered(700).with_columns(outcome=pl.Series(["win", "flat"] * 350))
+    index = opened(documents, Axes())
+    questions = [("text 1 and text 2", None), ("text 33", {"outcome": "win"}), ("nothing of it", {"outcome": "flat"})]
+
+    def found() -> list[list[tuple[str, float]]]:
+        searched = [index.search(text, limit=5, where=where) for text, where in questions]
+        likened = [index.similar("e7", limit=5, where=where) for where in (None, {"outcome": "win"})]
+        return [[(hit.experiment_id, round(hit.score, 5)) for hit in hits] for hits in (*searched, *likened)]
+
+    exact = found()
+    monkeypatch.setattr(index_module, "EXACT_UP_TO", 0)
+    assert found() == exact
+    assert all(int(experiment[1:]) % 2 == 0 for experiment, _ in exact[1])
+    assert index.search("text 1", where={"industry": "media"}) == []
+
+
+def test_a_rare_word_is_found_though_vectors_do_not_know_it(experiments: ExperimentIndex) -> None:
+    hits = experiments.search("wallet", limit=4)
+    assert hits[0].experiment_id == "payment"
+    assert hits[0].lexical > 0.1 > max(hit.lexical for hit in hits[1:])
+
+
+def test_pairs_are_those_of_comparing_each_with_each(opened: Callable[..., ExperimentIndex]) -> None:
+    twice = numbered(600).with_columns(
+        document=pl.when(pl.col("experiment_id") == "e580").then(pl.lit("text 3")).otherwise("document")
+    )
+    index = opened(twice, Axes())
+    pairs = index.pairs(limit=4)
+    assert pairs.row(0)[:2] == ("e3", "e580")
+    assert pairs["score"][0] == pytest.approx(1, abs=1e-5)
+    one_by_one = [
+        (hit.score, f"e{i}", hit.experiment_id) for i in range(0, 600, 20) for hit in index.similar(f"e{i}", limit=1)
+    ]
+    assert max(one_by_one)[0] <= pairs["score"][0] + 1e-6
+    for first, second, score, *_ in pairs.iter_rows():
+        (hit,) = [hit for hit in index.similar(first, limit=600) if hit.experiment_id == second]
+        assert hit.score == pytest.approx(score, abs=1e-5)
+    with pytest.raises(BadInput, match="at least 1 pair"):
+        index.pairs(limit=0)
+
+
+def test_a_single_experiment_has_no_pair(opened: Callable[..., ExperimentIndex]) -> None:
+    index = opened(numbered(1), Axes())
+    assert index.pairs().is_empty()
+    assert index.similar("e0") == []
+
+
+def test_an_index_of_the_former_form_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    artifact = publish(tmp_path, numbered(2), Axes())
+    kept = {name: record for name, record in artifact.manifest.files.items() if not name.startswith("lexical/")}
+    former = replace(artifact, manifest=artifact.manifest.model_copy(update={"files": kept}))
+    with pytest.raises(BadInput, match="Build the index anew"):
+        ExperimentIndex.open(former, Axes())

@@ -11,8 +11,9 @@ import polars as pl
 import psycopg
 import pytest
 
+from neonblue_lab.events.enrichment import BY_RULE, ENRICHMENT_SCHEMA
 from neonblue_lab.events.parsing import EventParser
-from neonblue_lab.events.schema import EXPERIMENT_LIFECYCLE
+from neonblue_lab.events.schema import EVENT_SCHEMA, EXPERIMENT_LIFECYCLE
 from neonblue_lab.events.simulator import simulate
 from neonblue_lab.lake.derive import assignment_rows, event_rows, experiment_rows, metric_total_rows
 from neonblue_lab.lake.lake import Lake
@@ -67,7 +68,8 @@ class Store:
 
 
 def comparable(frame: pl.DataFrame) -> list[tuple[Any, ...]]:
-    """Rows as sorted tuples; a null list is an empty one, and JSON says the same in whatever order."""
+    """Rows as sorted tuples; a null list is an empty one, a null struct one of nulls, and JSON says the same in whatever
+    order."""
     return _comparable(frame.columns, frame.rows())
 
 
@@ -78,6 +80,10 @@ def _comparable(columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> list
 def _plain(column: str, value: Any) -> Any:
     if column in ("variants", "derived") and value is None:
         return "[]"
+    if column in ENRICHMENT_SCHEMA:
+        fields = [field.name for field in ENRICHMENT_SCHEMA[column].fields]
+        value = dict(zip(fields, value, strict=True)) if isinstance(value, tuple) else value or dict.fromkeys(fields)
+        value = {name: None if held == [] else held for name, held in value.items()}
     if column in ("properties", "row") and isinstance(value, str):
         value = json.loads(value)
     if isinstance(value, dict | list):
@@ -150,12 +156,13 @@ def frames() -> Frames:
     parser, parts = EventParser(), {name: [pl.DataFrame(schema=TABLES[name].schema)] for name in TABLES}
     for batch in simulate(experiments=6, users=1_500, events=20_000, seed=5, duplicates=0.05, malformed=0).batches():
         for records in batch.frame.iter_slices(3_000):
-            events = parser.parse(type(batch)(batch.topic, records)).events
-            parts["events"].append(event_rows(events))
+            parsed = parser.parse(type(batch)(batch.topic, records))
+            events = parsed.events
+            parts["events"].append(event_rows(events, parsed.arrivals, BY_RULE))
             parts["assignments"].append(assignment_rows(events))
             parts["metric_totals"].append(metric_total_rows(events))
     events = pl.concat(parts["events"])
-    lifecycle = events.filter(pl.col("event_type").is_in(EXPERIMENT_LIFECYCLE)).drop("event_date")
+    lifecycle = events.filter(pl.col("event_type").is_in(EXPERIMENT_LIFECYCLE)).select(*EVENT_SCHEMA)
     parts["experiments"].append(experiment_rows(lifecycle, pl.DataFrame(schema=TABLES["changes"].schema)))
     return {name: pl.concat(frames) for name, frames in parts.items()}
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 
 from neonblue_lab.errors import BadInput, Unavailable
+from neonblue_lab.events.enrichment import ENRICHMENT_SCHEMA
 from neonblue_lab.lake.tables import Table
 from neonblue_lab.sinks.opening import open_sink
 from neonblue_lab.sinks.sink import Delivery
@@ -141,6 +143,25 @@ def test_a_table_that_has_grown_gets_the_new_column(store: Store) -> None:
     source = "{database}." + (f"{name}_current" if store.sink.name == "clickhouse" else name)
     assert store.select(f"SELECT salt FROM {source}") == []
     assert "salt" in described.schema
+
+
+def test_events_of_before_enrichment_and_of_after_lie_in_one_table(store: Store) -> None:
+    source = "{database}.events"
+    older = {name: kind for name, kind in TABLES["events"].schema.items() if name not in ENRICHMENT_SCHEMA}
+    if store.sink.name == "clickhouse":
+        store.select(f"DROP TABLE {source} SYNC")
+    else:
+        with psycopg.connect(store.url) as connection:
+            connection.execute("DROP TABLE neonblue.events")
+    store.sink.prepare({"events": Table(older, TABLES["events"].partition_by)})
+    store.sink.write(Delivery("events", "old", rows("events", event("old", 1)).select(*older)))
+    store.sink.prepare(TABLES)
+    new = event("new", 2) | {"ai_classification": {"priority": "high", "target_servers": ["postgres"], "model": "m@1"}}
+    store.sink.write(Delivery("events", "new", rows("events", new)))
+    assert store.read("events") == comparable(rows("events", event("old", 1), new))
+    priority = "ai_classification.priority" if store.sink.name == "clickhouse" else "ai_classification->>'priority'"
+    found = store.select(f"SELECT event_id, {priority} FROM {source} ORDER BY event_id")
+    assert found == [("new", "high"), ("old", None)]
 
 
 def test_null_where_none_can_be_is_refused(store: Store) -> None:

@@ -278,12 +278,25 @@ def test_what_each_experiment_came_to(experiments_of: Any, rows: Any) -> None:
         rows("broken", {"rate": {"c": level, "v": (6000, 0.9)}}),
         rows("alone", {"rate": {"c": level}}),
     )
-    found = dict(lab.outcomes().select("experiment_id", "outcome").iter_rows())
+    found = dict(lab.documents().select("experiment_id", "outcome").iter_rows())
     assert found == {
         "won": "win",
         "lost": "loss",
         "flat": "flat",
         "slower": "loss",
-        "broken": "broken",
-        "alone": "untested",
+        "broken": "broken split",
+        "alone": "unknown",
     }
+
+
+def test_an_experiment_is_known_by_the_metric_that_it_is_judged_by(experiments_of: Any, rows: Any) -> None:
+    """The stated one if it was measured; else the first of the measured ones, here by name, as none is defined."""
+    arms = {"c": (5000, 0.50), "v": (5000, 0.51)}
+    lab = experiments_of(
+        rows("stated", {"alpha": arms, "omega": arms}, primary_metric="omega"),
+        rows("gone", {"alpha": arms, "omega": arms}, primary_metric="beta"),
+        rows("unstated", {"omega": arms}),
+    )
+    assert dict(lab.documents().select("experiment_id", "metric").iter_rows()) == {
+        "stated": "omega", "gone": "alpha", "unstated": "omega"
+    }  # fmt: skip

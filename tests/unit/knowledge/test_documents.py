@@ -133,17 +133,6 @@ def test_less_is_better_where_the_metric_says_so() -> None:
     assert row["conversion_rate"] is None
 
 
-@pytest.mark.parametrize(
-    ("primary", "defined", "chosen"),
-    [("clicks", [], "clicks"), ("gone", ["orders"], "orders"), (None, ["orders"], "orders"), (None, [], "clicks")],
-)
-def test_metric_is_the_primary_one_else_the_first(primary: str | None, defined: list[str], chosen: str) -> None:
-    rows = [comparison("b", 0.11, 0.2, metric=metric) for metric in ("clicks", "orders")]
-    metrics = [Metric(name=name, kind="proportion") for name in defined]
-    (row,) = documents([experiment("e1", primary_metric=primary)], rows, metrics)
-    assert row["metric"] == chosen
-
-
 def test_power_is_that_of_statsmodels_for_a_five_percent_lift() -> None:
     (row,) = documents([experiment("e1")], [comparison("b", 0.103, 0.5)])
     deviation = np.sqrt((0.1 * 0.9 + 0.103 * 0.897) / 2)

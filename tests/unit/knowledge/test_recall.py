@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neonblue_lab.knowledge.index import recall
+from neonblue_lab.knowledge.index_building import recall
 
 ANGLES = np.deg2rad([0, 10, 20, 30, 90])
 VECTORS = np.column_stack([np.cos(ANGLES), np.sin(ANGLES)]).astype(np.float32)

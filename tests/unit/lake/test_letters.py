@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def before_the_fix() -> Iterator[None]:
         read = interpret(self, batch)
         broken = read.events.filter(pl.col("offset").is_in(LATER))
         rejects = broken.select("partition", "offset", stage=pl.lit("validate"), error=pl.lit("unknown dialect"))
-        events = read.events.filter(~pl.col("offset").is_in(LATER))
-        return Interpretation(batch, events, read.changes, pl.concat([read.rejects, rejects]), read.silent)
+        left = {name: getattr(read, name).filter(~pl.col("offset").is_in(LATER)) for name in ("events", "enriched")}
+        return replace(read, **left, rejects=pl.concat([read.rejects, rejects]))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Interpreter, "interpret", rejecting)

@@ -26,7 +26,7 @@ CONFUSION = pl.DataFrame(
         "count": [80, 20, 997, 3],
     }
 )
-RELIABILITY = pl.DataFrame({"confidence": [0.5, 0.9], "accuracy": [0.6, 0.86], "count": [100, 300]})
+RELIABILITY = pl.DataFrame({"predicted": [0.5, 0.9], "observed": [0.6, 0.86], "count": [100, 300]})
 START = datetime(2026, 1, 5)
 HISTORY = pl.DataFrame({"timestamp": [START + timedelta(day) for day in range(30)], "value": np.arange(100.0, 130.0)})
 AHEAD = pl.DataFrame(

@@ -31,6 +31,11 @@ def _table(done: subprocess.CompletedProcess[str]) -> dict[str, list[str]]:
     return {first: cells for first, *cells in rows}
 
 
+def test_enrichment():
+    table = _table(_run("enrichment", "--records", "2000", "--runs", "1"))
+    assert {"events of one size, without", "events of one size, by rule", "simulated topics, by rule"} <= set(table)
+
+
 def test_replay(unavailable: Callable[[str], NoReturn]):
     done = _run("replay", "--records", "2000", "--runs", "1")
     table = _table(done)
@@ -88,8 +93,13 @@ def test_retrieval(dataset: Callable[[str], Path], unavailable: Callable[[str], 
         model_folder()
     except Unavailable as reason:
         unavailable(str(reason))
-    measures = _table(_run("retrieval", "--sample", "20", "--runs", "1"))
-    assert set(measures) == {"hit@1", "recall@10", "MRR@10", "nDCG@10", "encode 1,000"}
+    done = _run("retrieval", "--sample", "60", "--runs", "1")
+    measures = _table(done)
+    difference = float(done.stdout.split("Largest difference to the published model")[1].split(":")[1].strip(" .\n"))
+    assert difference < 1e-4
+    assert {"standard retriever", "MiniLM", "TF-IDF, words and pieces", "corpus (PMI-SIF)", "LSA, unseen texts"} <= set(
+        measures
+    )
 
 
 @pytest.mark.parametrize("script", ["scorecard", "retrieval"])
@@ -106,3 +116,10 @@ def test_the_readme_names_every_script():
     readme = (BENCHMARKS / "README.md").read_text("utf-8")
     scripts = {file.name for file in BENCHMARKS.glob("*.py")} - {"timing.py"}
     assert {name for name in scripts if f"benchmarks/{name}" in readme} == scripts
+
+
+def test_event_labels(dataset: Callable[[str], Path]):
+    dataset("eshop_clothing_2008.parquet")
+    done = _run("event_labels", "--events", "60")
+    assert set(_table(done)) == {"simulated", "and imported"}
+    assert "events a second labelled" in done.stdout

@@ -175,7 +175,7 @@ def _filled(query: str, ground: Ground) -> str:
         ("SELECT event_type, count(*) FROM events GROUP BY ALL HAVING count(*) > 0 ORDER BY ALL LIMIT 5", 1),
         ("SELECT *, row_number() OVER () AS r FROM events QUALIFY r = 1", 1),
         ("PIVOT events ON event_type IN ('click') USING count(*) GROUP BY topic", 1),
-        ("DESCRIBE events", 13),
+        ("DESCRIBE events", 18),
         ("SELECT 'a_NODE' AS type, 'read_text(''x'')' AS \"COPY_QUERY_NODE\"", 1),
         ("SELECT * FROM events WHERE event_id = $1", 1),
     ],

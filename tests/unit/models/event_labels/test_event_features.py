@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neonblue_lab.errors import BadInput
-from neonblue_lab.models.event_labels.features import MAX_TEXT, features
+from neonblue_lab.models.event_labels.features import LARGE, MAX_TEXT, features
 
 TEXTS = st.text(alphabet='abXY09 "\\:{}[],éß_/-', max_size=30)
+KEYS = TEXTS.filter(bool)
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-5000, 5000), st.floats(-1e9, 1e9), TEXTS),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
     max_leaves=8,
 )
 
@@ -27,7 +28,20 @@ def _events(properties: list[str | None], **columns: list[object]) -> pl.DataFra
 
 
 def _quoted(text: str) -> str:
-    return re.sub(r"\s+", "_", re.sub(r"\d+", "0", json.dumps(text, ensure_ascii=False)[1:-1]))
+    """As it lies in JSON, without digits that tell one event from another."""
+    return re.sub(r"\s+", "_", re.sub(r"0+", "0", re.sub(r"\d", "0", json.dumps(text, ensure_ascii=False)[1:-1])))
+
+
+def _key(text: str) -> str:
+    """A key keeps whether a run of digits is long."""
+    masked = re.sub(r"\.\d+", ".0", json.dumps(text, ensure_ascii=False)[1:-1])
+    masked = re.sub(r"\d+", lambda run: "0000" if len(run.group()) >= LARGE else "0", masked)
+    return re.sub(r"\s+", "_", masked)
+
+
+def _pieces(key: str) -> set[str]:
+    parted = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key).lower()
+    return {f"~{piece}" for piece in re.findall(r"[^\W_]+", parted)}
 
 
 def _what(value: object) -> str:
@@ -36,24 +50,48 @@ def _what(value: object) -> str:
         return text if len(text) <= MAX_TEXT else "#text"
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    return {dict: "#object", list: "#list"}.get(type(value), "#number")
+    if isinstance(value, int | float):
+        text = json.dumps(value)
+        sign = "#negative" if text.startswith("-") else ""
+        large = re.search(rf"(?<![.\d])\d{{{LARGE},}}", text) or re.search(rf"e[+-]?\d{{{LARGE},}}", text)
+        return sign + ("#fraction" if re.search(r"[.e]", text) else "#whole") + ("#large" if large else "")
+    return {dict: "#object", list: "#list"}[type(value)]
 
 
-def _tokens(value: object) -> set[str]:
+def _tokens(value: object, path: str = "") -> set[str]:
     found: set[str] = set()
     if isinstance(value, dict):
         for key, inner in value.items():
-            found |= {_quoted(key), f"{_quoted(key)}={_what(inner)}"} | _tokens(inner)
+            name = _key(key)
+            here = f"{path}.{name}" if path else name
+            found |= {here, f"{here}={_what(inner)}"} | _pieces(name) | _tokens(inner, here)
     elif isinstance(value, list):
         for inner in value:
-            found |= {f"={_what(inner)}"} if isinstance(inner, str) else _tokens(inner)
-    return found - {""}
+            found |= {f"{path}={_what(inner)}"} if isinstance(inner, str) else _tokens(inner, path)
+    return found
 
 
-@given(st.dictionaries(TEXTS, VALUES, max_size=4), st.sampled_from([None, 2]))
+@given(st.dictionaries(KEYS, VALUES, max_size=4), st.sampled_from([None, 2]))
 def test_property_tokens_are_those_of_a_json_reader(properties, indent):
     text = json.dumps(properties, ensure_ascii=False, indent=indent)
     assert set(features(_events([text]))[0].split()) == _tokens(properties) | {"value:none"}
+
+
+def test_a_nested_key_is_a_path_and_the_words_that_it_is_made_of():
+    document = features(_events(['{"cart":{"checkoutStep":2,"items":[{"price_eur":1999.5}]}}']))[0].split()
+    assert set(document) == {
+        *("value:none", "cart", "cart=#object", "~cart"),
+        *("cart.checkoutStep", "cart.checkoutStep=#whole", "~checkout", "~step"),
+        *("cart.items", "cart.items=#list", "~items"),
+        *("cart.items.price_eur", "cart.items.price_eur=#fraction#large", "~price", "~eur"),
+    }
+
+
+def test_a_deep_document_keeps_its_keys():
+    deep = {"last": 1}
+    for _ in range(40):
+        deep = {"k": deep}
+    assert "~last" in features(_events([json.dumps(deep)]))[0].split()
 
 
 def test_a_value_counts_by_its_magnitude():
@@ -84,7 +122,7 @@ def test_event_type_and_topic_are_never_looked_at(user_events):
 
 
 def test_ids_and_numbers_inside_texts_do_not_make_new_documents():
-    texts = [json.dumps({"product": f"p{i}", "price": i * 1.5}) for i in range(1, 500)]
+    texts = [json.dumps({"product": f"p{i}", "price": i * 1.5}) for i in range(1, 500)]  # no price is large
     assert features(_events(texts)).n_unique() == 1
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from neonblue_lab.models.trends.backtest import naive_scale, smape
-from neonblue_lab.models.trends.forecasters import SEASONAL_NAIVE, fit
+from neonblue_lab.models.trends.forecasters import seasonal_naive
 from neonblue_lab.models.trends.trend import fit_trend
 
 SEASON, HORIZON = 24, 48
@@ -26,7 +26,7 @@ def test_the_seasonal_naive_forecast_has_the_official_figures(m4):
     assert len(m4) == 414
     smapes, mases = [], []
     for train, test in m4.values():
-        forecast = fit(SEASONAL_NAIVE, train, SEASON).forecast(HORIZON)
+        forecast = seasonal_naive(train, SEASON).forecast(HORIZON)
         smapes.append(smape(test, forecast))
         mases.append(np.abs(test - forecast).mean() / naive_scale(train, SEASON))
     assert round(float(np.mean(smapes)), 3) == 13.912
@@ -43,7 +43,7 @@ def test_the_chosen_forecaster_is_no_worse_than_the_seasonal_naive_one(m4):
         forecast = fit_trend(pl.DataFrame({"timestamp": hours, "value": train})).forecast(HORIZON)
         scale = naive_scale(train, SEASON)
         chosen.append(np.abs(test - forecast["mean"].to_numpy()).mean() / scale)
-        naive.append(np.abs(test - fit(SEASONAL_NAIVE, train, SEASON).forecast(HORIZON)).mean() / scale)
+        naive.append(np.abs(test - seasonal_naive(train, SEASON).forecast(HORIZON)).mean() / scale)
         covered.append(((test >= forecast["low"].to_numpy()) & (test <= forecast["high"].to_numpy())).mean())
     assert np.mean(chosen) <= np.mean(naive)
     assert np.mean(covered) > 0.86  # the best that decompositions reach unaided on these series

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from neonblue_lab.errors import BadInput
-from neonblue_lab.models.trends.series import DAY, HOUR, WEEK, default_season, regular_series
+from neonblue_lab.models.trends.series import DAY, HOUR, WEEK, default_seasons, regular_series
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -45,9 +45,11 @@ def test_dates_and_times_without_a_zone_are_utc():
         assert regular_series(series).step == DAY
 
 
-def test_seasons_are_a_day_a_week_and_a_year_once_there_are_two():
-    assert [default_season(step, 100) for step in (HOUR, DAY, timedelta(minutes=5))] == [24, 7, 1]
-    assert [default_season(WEEK, 111), default_season(WEEK, 112)] == [1, 52]
+def test_seasons_are_those_that_were_met_twice_with_time_to_try_them():
+    assert [default_seasons(step, 100) for step in (HOUR, DAY, timedelta(minutes=5))] == [(24,), (7,), (1,)]
+    assert [default_seasons(WEEK, 111), default_seasons(WEEK, 112)] == [(1,), (52,)]
+    assert [default_seasons(HOUR, 527), default_seasons(HOUR, 528)] == [(24,), (24, 168)]
+    assert [default_seasons(DAY, 783), default_seasons(DAY, 784)] == [(7,), (7, 364)]
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,33 @@ def test_the_card_states_what_was_measured(book, tmp_path):
 def test_input_without_a_trend_is_refused(series, change, message):
     with pytest.raises(BadInput, match=message):
         fit_book(change(series))
+
+
+def test_the_book_is_the_same_whatever_the_number_of_processes(series, book, tmp_path):
+    script = tmp_path / "fit.py"
+    series.write_parquet(tmp_path / "series.parquet")
+    script.write_text(
+        "import polars as pl\n"
+        "from neonblue_lab.models.trends.book import fit_book\n"
+        "if __name__ == '__main__':\n"
+        f"    series = pl.read_parquet({str(tmp_path / 'series.parquet')!r})\n"
+        "    seen = []\n"
+        "    book = fit_book(series, workers=2, progress=lambda done, all: seen.append((done, all)))\n"
+        "    assert seen == [(i, 6) for i in range(1, 7)], seen\n"
+        f"    book.get('checkout', 'revenue').forecast(7).write_parquet({str(tmp_path / 'path.parquet')!r})\n",
+        encoding="utf-8",
+    )
+    subprocess.run([sys.executable, str(script)], check=True)
+    assert pl.read_parquet(tmp_path / "path.parquet").equals(book.get("checkout", "revenue").forecast(7))
+
+
+def test_a_book_of_an_older_format_is_refused_with_what_to_do(book, tmp_path):
+    store = ArtifactStore(tmp_path)
+
+    def write(folder):
+        (folder / "models.json").write_text("[]", encoding="utf-8")
+
+    options = {"parameters": {}, "metrics": {}, "data_versions": {}, "seed": None, "card": "# Old", "kind": "model"}
+    artifact = store.publish("metric_trends", write, **options)
+    with pytest.raises(BadInput, match=r"format 1, .* reads format 2: run notebooks/50_trends"):
+        trend_book.load(artifact)
