@@ -17,6 +17,7 @@ from time import process_time
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 from timing import dataset, print_table
 
@@ -84,7 +85,10 @@ def log_mstl(values: Floats, rest: str) -> Interval:
     left = logarithms - found.sum(axis=1)
     seasonal = np.resize(found[-SEASON:, 0], HORIZON) + found[-WEEKLY:, 1][:HORIZON]
     if rest == "ets":
-        model = ETSModel(left, trend="add", damped_trend=True, initialization_method="heuristic").fit(disp=False)
+        # Its intervals want a series with an index.
+        model = ETSModel(pd.Series(left), trend="add", damped_trend=True, initialization_method="heuristic").fit(
+            disp=False
+        )
         frame = model.get_prediction(len(left), len(left) + HORIZON - 1).summary_frame(alpha=0.05)
         mean, low, high = (frame[name].to_numpy() for name in ("mean", "pi_lower", "pi_upper"))
     else:
@@ -213,7 +217,7 @@ def _frame(values: Floats, step: timedelta) -> pl.DataFrame:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sample", type=int, default=1, help="every so manieth series; 1: all (minutes)")
+    parser.add_argument("--sample", type=int, default=1, help="only every so many series; 1: all, which takes minutes")
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--workers", type=int, default=1, help="processes")
     options = parser.parse_args()

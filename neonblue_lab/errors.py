@@ -25,6 +25,10 @@ class NotFound(NeonBlueError):
     exit_code: ClassVar[int] = 2
 
 
+class NothingToDo(NotFound):
+    """The data hold nothing of the kind that the work is about. A pipeline's step that ends so has not failed."""
+
+
 class Unavailable(NeonBlueError):
     """A service or optional package that is needed cannot be reached or is not installed."""
 

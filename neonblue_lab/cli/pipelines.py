@@ -10,7 +10,7 @@ from neonblue_lab.cli.output import DONE, FAILED, NOTHING_TO_DO, answer, table
 
 if TYPE_CHECKING:
     from neonblue_lab.pipelines.runner import Progress
-    from neonblue_lab.pipelines.runs import StepError
+    from neonblue_lab.pipelines.runs import StepError, StepResult
 
 
 def run(
@@ -30,8 +30,8 @@ def run(
         open_settings(home), pipeline, overrides=parse_overrides(parameter or []), force=force, on_progress=_tell_step
     )
     rows = [[s.name, s.status, f"{s.seconds:.1f} s" if s.seconds is not None else ""] for s in result.steps]
-    failures = [line for s in result.steps if s.error for line in _failure(s.name, s.error)]
-    text = [table(["step", "status", "time"], rows), *failures, f"{result.run_id}: {result.status}"]
+    told = [line for s in result.steps if s.error for line in _told(s, s.error)]
+    text = [table(["step", "status", "time"], rows), *told, f"{result.run_id}: {result.status}"]
     answer(result.model_dump(mode="json"), as_json, "\n".join([*text, f"Reports: {result.index}"]))
     return {"succeeded": DONE, "nothing_to_do": NOTHING_TO_DO}.get(result.status, FAILED)
 
@@ -65,10 +65,12 @@ def runs(
     )
 
 
-def _failure(step: str, error: "StepError") -> list[str]:
+def _told(step: "StepResult", error: "StepError") -> list[str]:
+    if step.status == "nothing_to_do":
+        return [f"{step.name} had nothing to do: {error.message}"]
     where = f" in cell [{error.cell.number}] `{error.cell.line}`" if error.cell else ""
     seen = [f"  the notebook as far as it came: {error.notebook}"] if error.notebook else []
-    return [f"{step} failed{where}: {error.name}: {error.message}", *seen]
+    return [f"{step.name} failed{where}: {error.name}: {error.message}", *seen]
 
 
 def _tell_step(progress: "Progress") -> None:

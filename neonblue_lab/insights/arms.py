@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from neonblue_lab.errors import NotFound
+from neonblue_lab.errors import NotFound, NothingToDo
 from neonblue_lab.metrics.definitions import Metric
 from neonblue_lab.metrics.statistics import STATISTICS_SCHEMA, collect
 from neonblue_lab.warehouse.warehouse import Warehouse
@@ -52,7 +52,7 @@ def measured_arms(
         statistics = _of_metrics(statistics, only, metrics)
     of_them = f" of {', '.join(experiments)}" if experiments else ""
     if statistics.is_empty():
-        raise NotFound(
+        raise NothingToDo(
             f"The lake holds no assignments and no metric totals to compare{of_them}: `neonblue replay --from ...` brings "
             "them in."
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.errors import BadInput, NotFound, NothingToDo
 from neonblue_lab.insights.arms import measured_arms, pairs_of
 from neonblue_lab.insights.details import Details, details, splits, where_broken
 from neonblue_lab.insights.evidence import evidence, learn_priors, shrunk_lifts
@@ -184,7 +184,7 @@ class Experiments:
             JOIN experiments USING (experiment_id) WHERE len(variants) > 1
             GROUP BY experiment_id ORDER BY max(users) DESC, max(units) DESC, experiment_id LIMIT 1""")
         if found.is_empty():
-            raise NotFound(
+            raise NothingToDo(
                 "No experiment that was defined with two variants has data: `neonblue replay --from ...` brings it in."
             )
         return str(found["experiment_id"][0])

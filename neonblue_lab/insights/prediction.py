@@ -23,6 +23,9 @@ from neonblue_lab.models.outcome.tabular import Floats
 _MOST = 0.98
 """Probability of a clear outcome that no planned size lifts a prediction above."""
 
+_EDGE = 1e-6
+"""No model is surer than that."""
+
 METHODS = {
     "outcome_probabilities": "base rates of finished experiments, or the model of the configuration where it has beaten them; "
     "a planned size multiplies win and loss by how much more likely a clear result is than at the usual size (assurance "
@@ -232,4 +235,5 @@ def _too_little(predictor: OutcomePredictor) -> list[str]:
 
 
 def _logit(chance: float) -> float:
-    return math.log(chance / (1 - chance))
+    inside = min(max(chance, _EDGE), 1 - _EDGE)
+    return math.log(inside / (1 - inside))

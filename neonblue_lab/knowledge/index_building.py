@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
-from neonblue_lab.errors import BadInput, Corrupt
+from neonblue_lab.errors import BadInput, Corrupt, NothingToDo
 from neonblue_lab.knowledge import collection
 from neonblue_lab.knowledge.documents import DOCUMENT_SCHEMA
 from neonblue_lab.knowledge.embedding import Embedder
@@ -40,7 +40,8 @@ def build_index(
         data_versions: lake table -> version that the documents were made from.
 
     Raises:
-        BadInput: other columns, no document, or several of one experiment.
+        NothingToDo: no document.
+        BadInput: other columns, or several documents of one experiment.
         Corrupt: the finished index does not hold all documents. Nothing was published.
     """
     _check(documents)
@@ -108,7 +109,7 @@ def _check(documents: pl.DataFrame) -> None:
     if dict(documents.schema) != DOCUMENT_SCHEMA:
         raise BadInput(f"Documents have columns {dict(documents.schema)}; an index is built of {DOCUMENT_SCHEMA}.")
     if documents.is_empty():
-        raise BadInput("There are no experiments to index: `neonblue replay --from ...` brings them into the lake.")
+        raise NothingToDo("There are no experiments to index: `neonblue replay --from ...` brings them into the lake.")
     twice = documents["experiment_id"].is_duplicated()
     if twice.any():
         experiment = documents.filter(twice)["experiment_id"][0]

@@ -83,7 +83,8 @@ class Knowledge:
             embedder: as of `embedder_of`.
 
         Raises:
-            BadInput: no documents, or other columns.
+            NothingToDo: no documents.
+            BadInput: other columns.
             Unavailable, NotFound: as of `embedder_of`.
         """
         artifact = build_index(self._store, documents, self.embedder_of(embedder), data_versions=data_versions)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.artifacts.served import Served
-from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.errors import BadInput, NotFound, NothingToDo
 from neonblue_lab.events.classification import classify
 from neonblue_lab.lake.lake import Lake
 from neonblue_lab.models.behaviour import artifact as behaviour_artifact
@@ -396,7 +396,7 @@ class Models:
             NotFound: no finished experiment has an outcome.
         """
         if history.is_empty():
-            raise NotFound("No finished experiment has an outcome yet: there is nothing to learn from.")
+            raise NothingToDo("No finished experiment has an outcome yet: there is nothing to learn from.")
         predictor, report = train(history, pairs(text_arms), embed=embed, seed=seed)
         artifact = outcome_artifact.publish(
             self._store, predictor, report, data_versions=self._warehouse().versions, seed=seed

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import nbformat
 
 from neonblue_lab.artifacts.provenance import git_state
+from neonblue_lab.errors import NothingToDo
 from neonblue_lab.files import replace_file
 from neonblue_lab.pipelines.definition import Pipeline, load_pipeline, pipeline_file
 from neonblue_lab.pipelines.index import write_index
@@ -137,6 +138,7 @@ class _Conductor:
         self.on_progress = on_progress
         self.folder = settings.runs / run.run_id
         self.kernels = Kernels()
+        self.nothing_new = False
         self.working: dict[str, Future[StepResult]] = {}
         self.events: SimpleQueue[Progress | str] = SimpleQueue()
 
@@ -159,13 +161,15 @@ class _Conductor:
         self._finish()
 
     def _start_ready(self, pool: ThreadPoolExecutor) -> None:
-        """Start steps whose needs have succeeded, and skip those whose needs cannot any more."""
+        """Start steps whose needs have succeeded, and pass over those whose needs cannot any more, or had nothing to do."""
         for step in self.pipeline.ordered():
             if self.run.step(step.name).status != "pending":
                 continue
             needs = {self.run.step(needed).status for needed in step.needs}
             if needs & {"failed", "skipped"}:
                 self._change(step.name, "skipped")
+            elif "nothing_to_do" in needs:
+                self._change(step.name, "nothing_to_do")
             elif needs <= {"succeeded"} and len(self.working) < CONCURRENT_STEPS:
                 self._change(step.name, "running")
                 self.working[step.name] = pool.submit(self._work, self.planned[step.name])
@@ -183,6 +187,7 @@ class _Conductor:
             result = result.model_copy(update={"status": "failed", "error": error})
         self._enter(result)
         if gate and result.status == "succeeded" and self._nothing_new(result):
+            self.nothing_new = True
             for step in self.run.steps:
                 if step.status == "pending":
                     self._change(step.name, "nothing_to_do")
@@ -209,10 +214,9 @@ class _Conductor:
         self.on_progress(Progress(step.name, step.status))
 
     def _finish(self) -> None:
-        statuses = {step.status for step in self.run.steps}
-        status: RunStatus = "failed" if "failed" in statuses else "succeeded"
+        status: RunStatus = "failed" if "failed" in {step.status for step in self.run.steps} else "succeeded"
         note = None
-        if "nothing_to_do" in statuses and self.before is not None:
+        if self.nothing_new and self.before is not None:
             status = "nothing_to_do"
             note = f"The data and everything else are as in run {self.before.run_id}."
         self._close(self.run.model_copy(update={"status": status, "note": note}))
@@ -253,7 +257,8 @@ class _Conductor:
         error, notebook = executed.error, executed.notebook
         status: StepStatus = "succeeded"
         if error is not None:
-            status = "interrupted" if self.kernels.stopping.is_set() else "failed"
+            ended: StepStatus = "nothing_to_do" if error.name == NothingToDo.__name__ else "failed"
+            status = "interrupted" if self.kernels.stopping.is_set() else ended
         file = self.folder / f"{name}.ipynb" if notebook is not None else None
         result = StepResult(
             name=name,

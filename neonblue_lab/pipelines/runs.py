@@ -38,7 +38,7 @@ class FailedCell(_Frozen):
 
 
 class StepError(_Frozen):
-    """Why a step failed.
+    """Why a step failed, or had nothing to do (`NothingToDo`).
 
     Attributes:
         cell: where; None when no cell had started.

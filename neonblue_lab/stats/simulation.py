@@ -16,6 +16,7 @@ from neonblue_lab.stats.arrays import Floats, floats, refuse
 from neonblue_lab.stats.joint import COLUMNS, JointMoments
 from neonblue_lab.stats.power import Design
 from neonblue_lab.stats.ratio import linearised
+from neonblue_lab.stats.shares import wilson
 from neonblue_lab.stats.two_sample import welch
 
 _CELLS = 4_000_000
@@ -48,11 +49,9 @@ class Simulation:
 
     @property
     def rate_interval(self) -> tuple[float, float]:
-        """95 % interval of the rate in endless simulation (Wilson 1927, "Probable inference", JASA 22(158))."""
-        n, z = self.p_values.size, 1.959964
-        centre = (self.rate + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * np.sqrt(self.rate * (1 - self.rate) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-        return float(centre - half), float(centre + half)
+        """95 % interval of the rate in endless simulation (Wilson's; see `shares.wilson`)."""
+        low, high = wilson((self.p_values < self.alpha).sum(), self.p_values.size)
+        return float(low), float(high)
 
     def __str__(self) -> str:
         low, high = self.rate_interval

@@ -129,7 +129,8 @@ def _write(model: BehaviourModel, report: BehaviourReport, folder: Path) -> None
     model.users.write_parquet(folder / _USERS)
     (folder / _REPORT).mkdir()
     tables = {
-        name: getattr(report, name) for name in ("funnel", "flow", "scores", "bands", "next_action", "uplifts", "map")
+        name: getattr(report, name)
+        for name in ("funnel", "flow", "scores", "drivers", "bands", "next_action", "uplifts", "map")
     }
     tables |= {f"reliability_{question}": one.reliability for question, one in report.intents.items()}
     for name, frame in tables.items():

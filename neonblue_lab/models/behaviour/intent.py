@@ -194,10 +194,15 @@ def stage_rates(snapshots: Snapshots) -> Floats:
     return np.asarray((came + snapshots.converts.mean()) / (count + 1))
 
 
-def drivers(model: IntentModel, *, most: int = 12) -> pl.DataFrame:
-    """What moves a probability most: feature, weight (change of the log odds by one standard deviation of the feature)."""
+DRIVERS = {"question": pl.String, "feature": pl.String, "weight": pl.Float64}
+
+
+def drivers(question: str, model: IntentModel, *, most: int = 8) -> pl.DataFrame:
+    """What moves a probability most: columns of DRIVERS, `weight` being the change of the log odds by one standard deviation of
+    the feature."""
     frame = pl.DataFrame({"feature": model.names, "weight": model.weights.astype(np.float64)})
-    return frame.sort(pl.col("weight").abs(), "feature", descending=[True, False]).head(most)
+    strongest = frame.sort(pl.col("weight").abs(), "feature", descending=[True, False]).head(most)
+    return strongest.select(question=pl.lit(question), feature="feature", weight="weight")
 
 
 def _scores(happened: Floats, stated: Floats, user: Integers, seed: int) -> dict[str, Score]:

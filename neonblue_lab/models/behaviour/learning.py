@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from neonblue_lab.errors import NotFound
+from neonblue_lab.errors import NothingToDo
 from neonblue_lab.models.behaviour import assignment, intent, score, snapshots, uplift
 from neonblue_lab.models.behaviour.assignment import OUTCOME_DAYS, ExperimentUplift
 from neonblue_lab.models.behaviour.behaviour import (
@@ -70,6 +70,7 @@ class BehaviourReport:
         flow: source, target, count, share; see `stages.flow`.
         intents: question -> scores on later moments of other users, for the questions that could be learned.
         lacking: question -> why it could not.
+        drivers: what moves the probabilities most: question, feature, weight; see `intent.drivers`.
         bands: what scores are worth, on held-out moments: score, converted, low, high, moments; no rows without intent.
         next_action: on the last NEXT_HELD_OUT of sessions: model ("model", "most frequent"), metric (accuracy, log_loss), value,
             low, high (sessions drawn whole).
@@ -84,6 +85,7 @@ class BehaviourReport:
     flow: pl.DataFrame
     intents: Mapping[str, IntentReport]
     lacking: Mapping[str, str]
+    drivers: pl.DataFrame
     bands: pl.DataFrame
     next_action: pl.DataFrame
     map: pl.DataFrame
@@ -138,7 +140,7 @@ def learn(
     """
     steps = reading.steps(events)
     if not len(steps):
-        raise NotFound(
+        raise NothingToDo(
             "None of these events is a step of a user: no type is in the table of journey stages or classified as "
             "user_behavior, with a user or a session. There is no behaviour to learn from."
         )
@@ -193,6 +195,7 @@ def learn(
         flow=flow(steps),
         intents=reports,
         lacking=lacking,
+        drivers=pl.concat([pl.DataFrame(schema=intent.DRIVERS), *(intent.drivers(q, m) for q, m in intents.items())]),
         bands=_bands(model, steps, after_days, reports.get(WITHIN_DAYS)),
         next_action=_next_action_scores(steps, seed),
         map=_map(user_vectors, model, seed),

@@ -10,21 +10,11 @@ from scipy.stats import hypergeom
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.stats.arrays import Floats, Integers, aligned
-from neonblue_lab.stats.distributions import normal_quantile
 from neonblue_lab.stats.multiplicity import holm
+from neonblue_lab.stats.shares import wilson
 
 LEVELS = ("low", "middle", "high")
 """Thirds of a numeric feature."""
-
-
-def wilson(successes: ArrayLike, n: ArrayLike, *, alpha: float = 0.05) -> tuple[Floats, Floats]:
-    """Interval of a share (Wilson 1927, "Probable inference", JASA 22(158)); 0 to 1 where n is 0."""
-    successes, n = aligned(successes=successes, n=n)
-    squared = normal_quantile(1 - alpha / 2) ** 2
-    centre = (successes + squared / 2) / (n + squared)
-    known = np.maximum(n, 1)
-    half = np.sqrt(squared * (successes * (1 - successes / known) + squared / 4)) / (n + squared)
-    return np.where(successes > 0, centre - half, 0.0), np.where(successes < n, centre + half, 1.0)
 
 
 def lift_interval(

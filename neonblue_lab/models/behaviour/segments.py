@@ -16,10 +16,11 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from neonblue_lab.errors import BadInput
-from neonblue_lab.models.behaviour.overrepresentation import lifts, wilson
+from neonblue_lab.models.behaviour.overrepresentation import lifts
 from neonblue_lab.models.behaviour.valleys import valley_p_value
 from neonblue_lab.models.training.threads import one_thread
 from neonblue_lab.stats.arrays import Floats, Integers
+from neonblue_lab.stats.shares import wilson
 
 MOST = 8
 """Segments that are looked for, at most: more than a person keeps apart."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.errors import BadInput, NothingToDo
 from neonblue_lab.events.classification import classify
 from neonblue_lab.events.journey_stages import BY_EVENT_TYPE
 from neonblue_lab.models.behaviour.sequences import UNKNOWN, Sequences
@@ -111,7 +111,7 @@ def read_events(
         [seed, users],
     )
     if found.is_empty():
-        raise NotFound(
+        raise NothingToDo(
             "No event of the lake has a user or a session: there is no behaviour to learn from. "
             "`neonblue replay --from ...` brings events in."
         )
@@ -216,7 +216,10 @@ def _sessions(user: Integers, key: Integers, time: Integers, gap: int) -> Intege
 
 
 def _traits(properties: pl.Series, names: Sequence[str]) -> pl.DataFrame:
-    return pl.DataFrame([properties.str.json_path_match(_path(name)).alias(name) for name in names])
+    """Looked up among distinct properties: the first steps of many sessions say the same."""
+    told = properties.alias("properties").to_frame()
+    read = told.unique().with_columns(pl.col("properties").str.json_path_match(_path(n)).alias(n) for n in names)
+    return told.join(read, on="properties", how="left", nulls_equal=True, maintain_order="left").drop("properties")
 
 
 def _path(name: str) -> str:

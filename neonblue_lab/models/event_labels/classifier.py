@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from neonblue_lab.errors import BadInput
+from neonblue_lab.errors import BadInput, NothingToDo
 from neonblue_lab.events.classification import LABEL_SCHEMA, LABELS, SERVERS
 from neonblue_lab.models.event_labels.corrections import JOIN
 from neonblue_lab.models.event_labels.features import features
@@ -110,11 +110,12 @@ def fit(events: pl.DataFrame, labels: pl.DataFrame, *, weights: pl.Series | None
         weights: how many events each stands for among those of its type; 1 unless given.
 
     Raises:
-        BadInput: nothing can be learned (no events, or no label has two values), or labels are missing or null.
+        NothingToDo: nothing can be learned: no events, or no label has two values.
+        BadInput: labels are missing or null.
     """
     examples = count(examples_of(events, labels, weights))
     if not any(examples[label].n_unique() > 1 for label in LABELS):
-        raise BadInput(
+        raise NothingToDo(
             "An event classifier needs events of at least two kinds: "
             f"all {events.height} events given have the same labels. Replay more topics, or more of them."
         )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import polars as pl
 
-from neonblue_lab.errors import NotFound
+from neonblue_lab.errors import NothingToDo
 from neonblue_lab.warehouse.warehouse import Warehouse
 
 _FIELDS = "event_id, event_type, topic, user_id, session_id, experiment_id, variant_id, timestamp, value, properties"
@@ -29,7 +29,7 @@ def training_events(warehouse: Warehouse, *, limit: int = 50_000, seed: int = 1)
         [seed, limit],
     )
     if events.is_empty():
-        raise NotFound("The lake holds no events to learn from: `neonblue replay --from ...` brings them in.")
+        raise NothingToDo("The lake holds no events to learn from: `neonblue replay --from ...` brings them in.")
     return events
 
 

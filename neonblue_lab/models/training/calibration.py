@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from neonblue_lab.errors import BadInput
 from neonblue_lab.models.training.scores import mean_score, squared_errors
 from neonblue_lab.models.training.splits import Keys, grouped_folds
+from neonblue_lab.stats.shares import wilson
 
 Floats = NDArray[np.float64]
 
 _EDGE = 1e-9  # probabilities of 0 and 1 have no logit
-_Z95 = 1.959963984540054
 
 
 def reliability(
@@ -47,7 +47,7 @@ def reliability(
     count = count[kept]
     predicted = np.bincount(group, stated, len(edges) + 1)[kept] / count
     observed = np.bincount(group, happened, len(edges) + 1)[kept] / count
-    low, high = _wilson(observed, count)
+    low, high = wilson(observed * count, count)
     return pl.DataFrame(
         {"predicted": predicted, "observed": observed, "low": low, "high": high, "count": count.astype(np.int64)}
     )
@@ -264,12 +264,6 @@ def best_calibrator(
         if difference.high < 0 and difference.value < least:
             best, least = kind.fit, difference.value
     return None if best is None else best(stated, happened)
-
-
-def _wilson(share: Floats, count: Floats) -> tuple[Floats, Floats]:
-    centre = (share + _Z95**2 / (2 * count)) / (1 + _Z95**2 / count)
-    half = _Z95 / (1 + _Z95**2 / count) * np.sqrt(share * (1 - share) / count + _Z95**2 / (4 * count**2))
-    return centre - half, centre + half
 
 
 def _logit(p: Floats) -> Floats:

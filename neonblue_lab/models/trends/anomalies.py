@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from neonblue_lab.errors import BadInput
 from neonblue_lab.models.trends.scale import Scale
 from neonblue_lab.models.trends.series import Floats, RegularSeries, default_seasons, regular_series
-from neonblue_lab.models.trends.special_days import special_days
+from neonblue_lab.models.trends.special_days import lifted, special_days
 from neonblue_lab.models.trends.trend import TrendModel
 
 SPIKE, DROP, SHIFT, MISSING = "spike", "drop", "level shift", "missing"
@@ -86,9 +86,8 @@ def anomalies(
         seasons = seasons or default_seasons(regular.step, len(regular))
     scale = Scale.of(regular.values)
     scaled = scale.forward(regular.values)
-    added = _holidays(regular, scaled, country)
-    ordinary = scaled - added
-    ordinary[~regular.observed] = np.nan
+    added = _holidays(regular, scale, country)
+    ordinary = np.where(regular.observed, scale.forward(lifted(regular.values, -added, scale)), np.nan)
     if np.ptp(regular.values) == 0:
         expectation = _Expectation(scaled, np.zeros(len(scaled)), np.full(len(scaled), np.nan), 1)
         kinds = np.full(len(scaled), None, dtype=object)
@@ -97,11 +96,11 @@ def anomalies(
         kinds = _kinds(ordinary, expectation)
     kinds[~regular.observed] = MISSING
     beyond = np.abs(ordinary - expectation.expected) / expectation.limit
-    middle = expectation.expected + added
+    middle, limit = expectation.expected, expectation.limit
     parts = {
-        "expected": scale.back(middle),
-        "low": scale.back(middle - expectation.limit),
-        "high": scale.back(middle + expectation.limit),
+        "expected": lifted(scale.back(middle), added, scale),
+        "low": lifted(scale.back(middle - limit), added, scale),
+        "high": lifted(scale.back(middle + limit), added, scale),
         "score": beyond,
     }
     return pl.DataFrame(
@@ -192,12 +191,12 @@ def _kinds(values: Floats, expectation: _Expectation) -> np.ndarray:
     return kinds
 
 
-def _holidays(series: RegularSeries, scaled: Floats, country: str | None) -> Floats:
+def _holidays(series: RegularSeries, scale: Scale, country: str | None) -> Floats:
     """What each holiday was expected to add when it came, from its earlier occurrences alone."""
     added = np.zeros(len(series))
     if country is None:
         return added
-    special = special_days(series, scaled, country, 0)
+    special = special_days(series, scale, country, 0)
     for step in np.flatnonzero(special.names != ""):
         added[step] = special.additions(special.effects(int(step)), int(step), 1)[0]
     return added

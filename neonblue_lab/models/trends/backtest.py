@@ -15,7 +15,7 @@ from neonblue_lab.models.trends.forecasters import NAMES, SEASONAL_NAIVE, Parame
 from neonblue_lab.models.trends.scale import Scale
 from neonblue_lab.models.trends.series import Floats
 from neonblue_lab.models.trends.shifts import Shift, find, removed
-from neonblue_lab.models.trends.special_days import SpecialDays
+from neonblue_lab.models.trends.special_days import SpecialDays, lifted
 from neonblue_lab.models.trends.state import Member
 
 ORIGINS = 14
@@ -137,13 +137,13 @@ def backtest(
         past = scaled[:end]
         if special is not None:
             effects = special.effects(end)
-            past = past - special.additions(effects, 0, end)
+            past = scale.forward(lifted(values[:end], -special.additions(effects, 0, end), scale))
             additions[row] = special.additions(effects, end, horizon)
         rows.append(past)
     shifts = find(rows[-1], seasons)
     actual = _actual(np.where(observed, values, np.nan), origins, horizon, shifts)
     repeated = [Member(SEASONAL_NAIVE, scale, seasonal_naive(past, seasons[0])) for past in rows]
-    naive = np.stack([_lifted(m.forecast(horizon), additions[i], scale) for i, m in enumerate(repeated[:-1])])
+    naive = np.stack([lifted(m.forecast(horizon), additions[i], scale) for i, m in enumerate(repeated[:-1])])
     if naive_only:
         candidates = [_Named([SEASONAL_NAIVE], [SEASONAL_NAIVE], naive[None], partial(_only, repeated[-1]))]
         failed: dict[str, str] = {}
@@ -172,7 +172,7 @@ def backtest(
         actual=actual,
         names=[name for part in candidates for name in part.names],
         families=np.array([codes[family] for family in families]),
-        forecasts=_lifted(np.concatenate([part.forecasts for part in candidates]), additions[:-1], scale),
+        forecasts=lifted(np.concatenate([part.forecasts for part in candidates]), additions[:-1], scale),
         naive=naive,
         member=member,
         shifts=shifts,
@@ -229,11 +229,6 @@ def _of_statsmodels(
 
 def _only(member: Member, candidate: int) -> Member:
     return member
-
-
-def _lifted(path: Floats, additions: Floats, scale: Scale) -> Floats:
-    """With what holidays add."""
-    return scale.back(scale.forward(path) + additions) if additions.any() else path
 
 
 def _actual(known: Floats, origins: np.ndarray, horizon: int, shifts: tuple[Shift, ...]) -> Floats:

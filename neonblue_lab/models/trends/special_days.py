@@ -1,12 +1,13 @@
 """Holidays: which days of a series are special in a country, and what each was worth when it came before."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
 from neonblue_lab.errors import BadInput
+from neonblue_lab.models.trends.scale import Scale
 from neonblue_lab.models.trends.series import DAY, Floats, RegularSeries
 
 SEEN = 2
@@ -15,11 +16,35 @@ WEEKS = 4
 """Weeks before a day whose same weekdays it is compared with."""
 
 
+NEARLY_ZERO = 50.0
+"""A fraction of what is usual below which a change is counted in units and no longer in shares."""
+
+
+def holiday_scale(scale: Scale) -> Scale:
+    """The scale on which the effects of holidays add up: nearly a pure logarithm, as a holiday takes away or brings a share
+    of what the day would have been."""
+    return scale if scale.unit is None else replace(scale, unit=scale.unit / NEARLY_ZERO)
+
+
+def lifted(values: Floats, additions: Floats, scale: Scale) -> Floats:
+    """Values with what holidays add to them.
+
+    Args:
+        values: on the series' own scale.
+        additions: on the holidays' scale, same shape on the last axes.
+        scale: on which the series is modelled.
+    """
+    if not additions.any():
+        return values
+    own = holiday_scale(scale)
+    return own.back(own.forward(values) + additions)
+
+
 @dataclass(frozen=True)
 class Effect:
     """Attributes:
     name: of the holiday.
-    effect: what it adds on the scale that is modelled.
+    effect: what it adds on the holidays' scale.
     seen: how often it came.
     """
 
@@ -63,12 +88,12 @@ class SpecialDays:
         return added
 
 
-def special_days(series: RegularSeries, scaled: Floats, country: str, ahead: int) -> SpecialDays:
+def special_days(series: RegularSeries, scale: Scale, country: str, ahead: int) -> SpecialDays:
     """The holidays of a country in a series and `ahead` steps beyond.
 
     Args:
         series: of days or shorter steps.
-        scaled: its values on the modelling scale.
+        scale: on which it is modelled.
         country: ISO 3166 code, such as DE or US.
         ahead: steps beyond the last value.
 
@@ -89,6 +114,7 @@ def special_days(series: RegularSeries, scaled: Floats, country: str, ahead: int
     names = dates.map_elements(lambda day: known.get(day, ""), return_dtype=pl.String).to_numpy().astype(str)
     days = (dates - dates[0]).dt.total_days().to_numpy()
     week = 7 * (DAY // series.step)
+    scaled = holiday_scale(scale).forward(series.values)
     ordinary = np.where(names[: len(series)] == "", scaled, np.nan)
     added = np.full(len(series), np.nan)
     for step in np.flatnonzero(names[: len(series)] != ""):

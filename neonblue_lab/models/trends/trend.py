@@ -32,7 +32,7 @@ from neonblue_lab.models.trends.series import (
     default_seasons,
     regular_series,
 )
-from neonblue_lab.models.trends.special_days import Effect, special_days
+from neonblue_lab.models.trends.special_days import Effect, lifted, special_days
 from neonblue_lab.models.trends.state import Member, combined
 
 BACKTEST_SCHEMA: dict[str, pl.DataType] = {"horizon": pl.Int64(), "model": pl.String(), "error": pl.Float64()}
@@ -59,7 +59,7 @@ class TrendModel:
             paid off); `coverage`: of 95 % intervals calibrated on earlier times alone, at later times.
         shifts: level shifts in the past: timestamp (of the first value after), before, after (median levels).
         holidays: those that came at least twice: holiday, change (relative, of a day of median height), seen.
-        holidays_ahead: steps ahead -> what the holiday then adds on `scale`.
+        holidays_ahead: steps ahead -> what the holiday then adds on its scale (`special_days.holiday_scale`).
         note: what a reader should know of this series, in sentences; empty if nothing.
     """
 
@@ -109,7 +109,7 @@ class TrendModel:
                 f"a series of {len(self.series)} values can be continued by 1 to {limit}."
             )
         added = np.array([self.holidays_ahead.get(step, 0.0) for step in range(1, horizon + 1)])
-        middle = self.scale.forward(combined(self.members, horizon)) + added
+        middle = self.scale.forward(lifted(combined(self.members, horizon), added, self.scale))
         width = self.width.at(horizon)
         return pl.DataFrame(
             {
@@ -197,7 +197,7 @@ def fit_trend(
     scale = Scale.of(values)
     special = None
     if country is not None:
-        special = special_days(regular, scale.forward(values), country, _limit(regular, horizon))
+        special = special_days(regular, scale, country, _limit(regular, horizon))
     with one_thread():
         trial = backtest(
             values,
@@ -246,7 +246,7 @@ def fit_trend(
 def _holiday_frame(effects: tuple[Effect, ...], usual: float, scale: Scale) -> pl.DataFrame:
     """Of each holiday the change relative to a day as high as usual; null where that is not above 0."""
     added = np.array([effect.effect for effect in effects])
-    changes = scale.back(scale.forward(np.full(len(effects), usual)) + added) / usual - 1 if usual > 0 else None
+    changes = lifted(np.full(len(effects), usual), added, scale) / usual - 1 if usual > 0 else None
     return pl.DataFrame(
         {"holiday": [e.name for e in effects], "change": changes, "seen": [e.seen for e in effects]},
         schema=HOLIDAYS_SCHEMA,

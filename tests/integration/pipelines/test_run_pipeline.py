@@ -142,6 +142,24 @@ def test_a_failed_step_is_named_and_only_its_dependants_are_skipped(workshop: Wo
     assert "ZeroDivisionError" in report.read_text()
 
 
+def test_a_step_that_finds_nothing_of_its_kind_has_not_failed(workshop: Workshop) -> None:
+    workshop.notebook("none", "from neonblue_lab.errors import NothingToDo\nraise NothingToDo('No users in it.')", "1")
+    workshop.notebook("good", "print('here')")
+    workshop.pipeline(
+        {"name": "none", "notebook": "none"},
+        {"name": "good", "notebook": "good"},
+        {"name": "behind", "notebook": "good", "needs": ["none", "good"]},
+    )
+    run = workshop.run()
+    assert run.status == "succeeded"
+    assert statuses(run) == {"none": "nothing_to_do", "good": "succeeded", "behind": "nothing_to_do"}
+    step = run.step("none")
+    assert step.error is not None
+    assert (step.error.name, step.error.message) == ("NothingToDo", "No users in it.")
+    assert step.report is not None
+    assert "No users in it." in step.report.read_text()
+
+
 def test_every_way_to_leave_cells_unrun_is_a_failure(workshop: Workshop) -> None:
     workshop.notebook("leaves", "import sys", "sys.exit(0)", "print('never')", "print('never either')")
     workshop.notebook("ends", "raise SystemExit")

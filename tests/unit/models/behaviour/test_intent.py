@@ -98,4 +98,4 @@ def test_a_model_read_back_says_the_same(shop):
     model = intent.fit(asked, seed=1)
     again = intent.IntentModel.of(model.to_dict(), model.to_arrays())
     np.testing.assert_array_equal(model.probability(asked.features), again.probability(asked.features))
-    assert intent.drivers(model)["feature"].to_list()[:3].count("count:add_to_cart") == 1
+    assert "count:add_to_cart" in intent.drivers("in_session", model)["feature"].to_list()[:3]

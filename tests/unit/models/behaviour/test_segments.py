@@ -8,9 +8,10 @@ from sklearn.metrics import adjusted_rand_score
 from statsmodels.stats.proportion import proportion_confint
 
 from neonblue_lab.errors import BadInput
-from neonblue_lab.models.behaviour.overrepresentation import lift_interval, lifts, values, wilson
+from neonblue_lab.models.behaviour.overrepresentation import lift_interval, lifts, values
 from neonblue_lab.models.behaviour.segments import ALL_USERS, Segments, discover
 from neonblue_lab.models.behaviour.valleys import valley_p_value
+from neonblue_lab.stats.shares import wilson
 
 
 def planted(count: int, groups: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest
 
-from neonblue_lab.errors import BadInput
+from neonblue_lab.errors import BadInput, NothingToDo
 from neonblue_lab.events.classification import LABELS, classify
 from neonblue_lab.models.event_labels.classifier import fit
 from neonblue_lab.models.event_labels.evaluation import evaluate
@@ -144,7 +144,7 @@ def test_a_label_with_one_value_is_never_predicted(user_events):
 
 def test_events_of_one_kind_are_refused_in_a_sentence(user_events):
     events = user_events(50, seed=14, types=("click",))
-    with pytest.raises(BadInput, match="at least two kinds"):
+    with pytest.raises(NothingToDo, match="at least two kinds"):
         fit(events, classify(events))
 
 
