@@ -260,7 +260,7 @@ HEADER = (
     "protocol",
     "model",
     "all pairs",
-    f"|z| > {DECISIVE}",
+    f"z over {DECISIVE}",
     "AUC",
     "Brier",
     "worst decile, points",

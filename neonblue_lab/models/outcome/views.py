@@ -1,4 +1,4 @@
-"""How texts are looked at: what a reader notices, the words, their pieces, what they mean."""
+"""How texts are looked at: what a reader notices, the words, their pieces, what they and their ends mean."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +24,14 @@ _TOGETHER = 6
 _OFTEN = 4
 """A word of fewer texts has no company worth counting."""
 _WORD = r"[a-z0-9$%]+(?:'[a-z]+)?"
+_CLAUSES = re.compile(r"(?<=[.!?…:;,])[\"”'’)]*\s+|\s+[-–—]+\s+")
 _EXTREME = 4.0
 """Standard deviations: a feature beyond tells no more."""
 _KINDS = {
     "words": {"ngram_range": (1, 2), "min_df": 2, "token_pattern": _WORD},
     "pieces": {"analyzer": "char_wb", "ngram_range": (3, 5), "min_df": 3},
 }
+_DENSE = ("hand", "company", "neural", "opening", "ending")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Views:
         pieces: letter runs within words, TF-IDF, norm 1.
         company: means of word vectors that were learned from which words stand together, norm 1.
         neural: vectors of a neural embedder, norm 1; of no columns without one.
+        opening, ending: vectors of the first and the last clause: neural where there are such, else of word company.
     """
 
     hand: NDArray[np.float32]
@@ -49,6 +52,8 @@ class Views:
     pieces: sparse.csr_matrix
     company: NDArray[np.float32]
     neural: NDArray[np.float32]
+    opening: NDArray[np.float32]
+    ending: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.hand)
@@ -63,7 +68,7 @@ class Views:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All numbers, for `from_arrays`."""
-        state: dict[str, NDArray[Any]] = {"hand": self.hand, "company": self.company, "neural": self.neural}
+        state: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _DENSE}
         for name in _KINDS:
             matrix: sparse.csr_matrix = getattr(self, name)
             parts = {
@@ -84,7 +89,7 @@ class Views:
             )
             for name in _KINDS
         }
-        return cls(hand=state["hand"], company=state["company"], neural=state["neural"], **counted)
+        return cls(**{name: state[name] for name in _DENSE}, **counted)
 
 
 class Reader:
@@ -159,13 +164,17 @@ class Reader:
         """
         hand = (text_features.features(texts) - self._centre) / self._scale
         counted = {kind: counter.transform(texts).astype(np.float32) for kind, counter in self._counters.items()}
-        known = [[self._row[word] for word in _words(text) if word in self._row] for text in texts]
+        neural = self._neural(texts)
+        meaning = self._neural if self.neural else self._of_company
+        openings, endings = zip(*map(ends, texts), strict=True)
         return Views(
             hand=np.clip(hand, -_EXTREME, _EXTREME).astype(np.float32),
             words=counted["words"],
             pieces=counted["pieces"],
-            company=self._company.embed(Sequences.of(known)).astype(np.float32),
-            neural=self._neural(texts),
+            company=self._of_company(texts),
+            neural=neural,
+            opening=meaning(openings),
+            ending=meaning(endings),
         )
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -202,6 +211,10 @@ class Reader:
             embed if neural else None,
         )
 
+    def _of_company(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        known = [[self._row[word] for word in _words(text) if word in self._row] for text in texts]
+        return self._company.embed(Sequences.of(known)).astype(np.float32)
+
     def _neural(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if self._embed is None or not len(texts):
             return np.empty((len(texts), self.neural), np.float32)
@@ -212,6 +225,16 @@ class Reader:
                 f"of {self.neural} numbers. Use the embedder that it was fitted with."
             )
         return vectors
+
+
+def ends(text: str) -> tuple[str, str]:
+    """The first and the last clause of a text; the halves of a text of one clause; a single word is both."""
+    clauses = [clause for clause in _CLAUSES.split(text) if clause.strip()]
+    if len(clauses) > 1:
+        return clauses[0], clauses[-1]
+    words = text.split()
+    half = len(words) // 2
+    return (" ".join(words[:half]), " ".join(words[half:])) if half else (text, text)
 
 
 def _words(text: str) -> list[str]:

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
-from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.errors import BadInput, NeonBlueError, NotFound, NothingToDo
 from neonblue_lab.knowledge import index as index_module
 from neonblue_lab.knowledge.documents import DOCUMENT_SCHEMA
 from neonblue_lab.knowledge.embedding import Embedder
@@ -194,16 +194,18 @@ def test_another_embedder_is_refused(tmp_path: Path, minilm: MiniLM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("documents", "sentence"),
+    ("documents", "error", "sentence"),
     [
-        (numbered(0), "no experiments to index"),
-        (pl.concat([numbered(2), numbered(1)]), "e0 has several documents"),
-        (numbered(1).drop("lift"), "Documents have columns"),
+        (numbered(0), NothingToDo, "no experiments to index"),
+        (pl.concat([numbered(2), numbered(1)]), BadInput, "e0 has several documents"),
+        (numbered(1).drop("lift"), BadInput, "Documents have columns"),
     ],
 )
-def test_documents_that_make_no_index(tmp_path: Path, documents: pl.DataFrame, sentence: str) -> None:
+def test_documents_that_make_no_index(
+    tmp_path: Path, documents: pl.DataFrame, error: type[NeonBlueError], sentence: str
+) -> None:
     store = ArtifactStore(tmp_path)
-    with pytest.raises(BadInput, match=sentence):
+    with pytest.raises(error, match=sentence):
         build_index(store, documents, Axes(), data_versions={})
     assert store.list() == []
 

@@ -123,3 +123,31 @@ def test_event_labels(dataset: Callable[[str], Path]):
     done = _run("event_labels", "--events", "60")
     assert set(_table(done)) == {"simulated", "and imported"}
     assert "events a second labelled" in done.stdout
+
+
+def test_next_action(dataset: Callable[[str], Path]):
+    dataset("eshop_clothing_2008.parquet")
+    done = _run("models", "--quick", "next_action")
+    heading, rule, table = done.stdout.partition("\n| ")
+    assert done.returncode == 0, done.stderr
+    assert heading.startswith("## Next action")
+    rows = {line.split("|")[1].strip() for line in (rule + table).splitlines() if line.startswith("|")}
+    assert {"popularity", "Markov-1", "ours", "PMI-SVD"} <= rows
+
+
+def test_models_names_its_parts():
+    done = _run("models", "nowhere")
+    assert done.returncode == 2
+    assert "there is no part nowhere; there are retrieval, outcome, next_action, m4_hourly" in done.stderr
+
+
+def test_m4_hourly(dataset: Callable[[str], Path]):
+    dataset("m4_hourly_train.parquet")
+    done = _run("m4_hourly", "--sample", "400")
+    assert {"ours", "seasonal naive 24", "seasonal naive 168"} <= set(_table(done))
+
+
+def test_outcome(dataset: Callable[[str], Path]):
+    dataset("upworthy_exploratory.parquet")
+    table = _table(_run("outcome", "--sample", "80", "--without-neural"))
+    assert set(table) == {"5 folds", "later weeks"}

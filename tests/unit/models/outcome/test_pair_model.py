@@ -46,7 +46,7 @@ def simulated(experiments: int, seed: int) -> pl.DataFrame:
     rows = []
     for number in range(experiments):
         level = rng.normal(-3, 0.5)
-        for text in {drawn(rng) for _ in range(4)}:
+        for text in dict.fromkeys(drawn(rng) for _ in range(4)):
             rate = 1 / (1 + np.exp(-level - truth(text)))
             rows.append((f"e{number}", "p", number, text, 2000, int(rng.binomial(2000, rate))))
     schema = ["experiment_id", "context", "time", "text", "impressions", "clicks"]
