@@ -23,6 +23,7 @@ from neonblue_lab.errors import Unavailable
 from neonblue_lab.models.outcome import text_features
 from neonblue_lab.models.outcome.pair_model import Embed, PairModel
 from neonblue_lab.models.outcome.pairs import DECISIVE, pairs
+from neonblue_lab.models.outcome.views import remembered
 from neonblue_lab.models.training.calibration import reliability
 from neonblue_lab.models.training.leaks import check
 from neonblue_lab.models.training.scores import Score, auc, mean_score, squared_errors
@@ -224,19 +225,6 @@ def table(
             results.append(result(protocol, name, model, parts, found))
             progress(results[-1])
     return results
-
-
-def remembered(embed: Embed) -> Embed:
-    """An embedder that computes no text twice."""
-    vectors: dict[str, NDArray[np.float32]] = {}
-
-    def of(texts: Sequence[str]) -> NDArray[np.float32]:
-        missing = [text for text in dict.fromkeys(texts) if text not in vectors]
-        if missing:
-            vectors.update(zip(missing, embed(missing), strict=True))
-        return np.array([vectors[text] for text in texts], np.float32)
-
-    return of
 
 
 def printed(result: Result) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from threading import Event, RLock
 from typing import TYPE_CHECKING, Any
 
-from neonblue_lab.errors import Conflict, NotFound, Unavailable
+from neonblue_lab.errors import BadInput, Conflict, Corrupt, NotFound, Unavailable
 from neonblue_lab.settings import RECORD_MIME, Settings
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Lab:
 
     @cached_property
     def models(self) -> "Models":
-        """Event classifier, trends, and predictor of outcomes."""
+        """Event classifier, users' behaviour, trends, and predictor of outcomes."""
         from neonblue_lab.models.models import Models
 
         return Models(
@@ -128,7 +128,7 @@ class Lab:
         index, notes = None, []
         try:
             index = self.knowledge.index
-        except (NotFound, Unavailable) as error:
+        except (BadInput, Corrupt, NotFound, Unavailable) as error:
             notes.append(f"Similar experiments could not be looked for: {error}")
         return predict_outcome(
             planned,

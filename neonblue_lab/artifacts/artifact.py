@@ -11,6 +11,10 @@ from neonblue_lab.errors import Corrupt, NotFound
 Alias = Literal["champion", "challenger"]
 
 
+class NoSuchFile(NotFound):
+    """An artifact has no file of that name."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A version of an artifact, as it lies on the disk. Its files never change.
@@ -32,10 +36,10 @@ class Artifact:
         """The path of one of its files, `name` being as in the manifest (`weights/layer1.npz`).
 
         Raises:
-            NotFound: the manifest lists no such file.
+            NoSuchFile: the manifest lists no such file.
         """
         if name not in self.manifest.files:
-            raise NotFound(
+            raise NoSuchFile(
                 f"{self.name} version {self.version} has no file {name!r}. It has: {', '.join(self.manifest.files)}."
             )
         return self.path / name

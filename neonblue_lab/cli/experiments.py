@@ -78,7 +78,11 @@ def plan(
 def predict(
     config: Annotated[
         Path,
-        typer.Argument(help="YAML or JSON file of an experiment as it is planned: `variants`, the control first, ..."),
+        typer.Argument(
+            help="YAML or JSON file of an experiment as it is planned: `variants` (each with name, description, allocation; the "
+            "control first), and what is known of name, hypothesis, experiment_type, industry, user_segment, primary_metric, "
+            "lift (0.05 is +5 %), power, planned_size, planned_days, share."
+        ),
     ],
     home: Home = None,
     as_json: Json = False,

@@ -10,9 +10,11 @@ from neonblue_lab.errors import BadInput
 
 if TYPE_CHECKING:
     from neonblue_lab.artifacts.artifact import Artifact
-    from neonblue_lab.models.behaviour.answers import UserBehavior
 
-app = typer.Typer(help="Artifacts: list, show, verify, promote, roll back.", no_args_is_help=True)
+app = typer.Typer(
+    help="Artifacts: list, show, verify, promote, roll back. Ask for a user's behaviour; correct labels.",
+    no_args_is_help=True,
+)
 Version = Annotated[str, typer.Option(help="A number, `champion`, `challenger` or `latest`.")]
 
 
@@ -69,7 +71,11 @@ def rollback(name: str, home: Home = None, as_json: Json = False) -> None:
 @app.command()
 def correct(
     labels: Annotated[
-        list[str], typer.Argument(help="What is right, such as `priority=high target_servers=postgres`.")
+        list[str],
+        typer.Argument(
+            help="What is right, such as `priority=high target_servers=postgres+clickhouse`; of data_type, priority, "
+            "target_servers, processing_strategy, retention_policy."
+        ),
     ],
     author: Annotated[str, typer.Option(help="Who says so.")],
     event_id: Annotated[str | None, typer.Option(help="The event whose labels are wrong.")] = None,
@@ -102,23 +108,14 @@ def corrections(home: Home = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def behavior(user_id: str, home: Home = None, as_json: Json = False) -> None:
+def behavior(
+    user_id: Annotated[str, typer.Argument(help="Whose; of a user who is not known it says what holds for all.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Where a user is in their journey, whether they will convert, and what they do next."""
     found = open_lab(home).models.predict_user_behavior(user_id)
-    answer(found.model_dump(mode="json"), as_json, _behavior(found))
-
-
-def _behavior(found: "UserBehavior") -> str:
-    chances = {"in this session": found.intent.in_session, f"within {found.intent.days} days": found.intent.within_days}
-    rows = [
-        ["stage", found.journey_stage or "unknown"],
-        *([f"converts {when}", "unknown" if chance is None else f"{chance:.1%}"] for when, chance in chances.items()),
-        ["next", ", ".join(f"{step.action} {step.probability:.0%}" for step in found.next_actions)],
-        ["score", f"{found.behavioral_score:.0f} of 100"],
-        ["segment", "unknown" if found.segment is None else found.segment.name],
-        ["similar users", ", ".join(user.user_id for user in found.similar_users) or "unknown"],
-    ]
-    return "\n".join([table([found.user_id, ""], rows), "", *found.basis, f"({found.artifact} version {found.version})"])
+    answer(found.model_dump(mode="json"), as_json, str(found))
 
 
 def _version(text: str) -> Any:

@@ -31,6 +31,8 @@ def run(
     )
     rows = [[s.name, s.status, f"{s.seconds:.1f} s" if s.seconds is not None else ""] for s in result.steps]
     told = [line for s in result.steps if s.error for line in _told(s, s.error)]
+    if result.status != "nothing_to_do" and (behind := [s.name for s in result.steps if _passed_over(s)]):
+        told.append(f"Passed over, since a step before had nothing to do: {', '.join(behind)}.")
     text = [table(["step", "status", "time"], rows), *told, f"{result.run_id}: {result.status}"]
     answer(result.model_dump(mode="json"), as_json, "\n".join([*text, f"Reports: {result.index}"]))
     return {"succeeded": DONE, "nothing_to_do": NOTHING_TO_DO}.get(result.status, FAILED)
@@ -71,6 +73,10 @@ def _told(step: "StepResult", error: "StepError") -> list[str]:
     where = f" in cell [{error.cell.number}] `{error.cell.line}`" if error.cell else ""
     seen = [f"  the notebook as far as it came: {error.notebook}"] if error.notebook else []
     return [f"{step.name} failed{where}: {error.name}: {error.message}", *seen]
+
+
+def _passed_over(step: "StepResult") -> bool:
+    return step.status == "nothing_to_do" and step.error is None
 
 
 def _tell_step(progress: "Progress") -> None:

@@ -219,12 +219,15 @@ def _as_text(value: bytes) -> str | None:
 
 
 def _senders(headers: pl.Series) -> pl.Series:
-    """What the first of SOURCE_HEADERS in each list of headers says, null where none is there."""
+    """What the first of SOURCE_HEADERS in each list of headers says; null where none is there, or where it says nothing that a
+    store can keep: no UTF-8, or NUL."""
     if headers.list.len().sum() == 0:
         return pl.repeat(None, headers.len(), dtype=pl.String, eager=True)
     names = pl.element().struct.field("key").is_in(list(SOURCE_HEADERS))
     named = pl.element().filter(names).struct.field("value").first()
-    return _as_utf8(headers.list.eval(named).list.first())
+    said = _as_utf8(headers.list.eval(named).list.first())
+    kept = (pl.col("said") != "") & ~pl.col("said").str.contains("\0", literal=True)
+    return said.to_frame("said").select(pl.when(kept).then("said")).to_series()
 
 
 def _in_order(records: pl.DataFrame) -> pl.DataFrame:

@@ -84,24 +84,24 @@ def keywords(properties: pl.Series) -> pl.Series:
     escaped = pl.when(pl.col("json").str.contains(r"\u", literal=True)).then("json")
     spelt = pl.coalesce(escaped.map_elements(_without_escapes, pl.String), "json")
     documents = properties.to_frame("json").select(spelt.str.replace_all(_NUMBERED, "0"))["json"]
-    distinct = documents.drop_nulls().unique(maintain_order=True)
+    distinct = documents.drop_nulls().unique(maintain_order=True).alias("document").to_frame().with_row_index("row")
     text = pl.col("document").str.replace_all(_KEY, " ").str.replace_all(_ESCAPE, " ").str.to_lowercase()
     words = (
-        distinct.alias("document")
-        .to_frame()
-        .select("document", word=text.str.extract_all(_WORD))
+        distinct.select("row", word=text.str.extract_all(_WORD))
         .explode("word")
         .with_row_index("place")
         .filter(pl.col("word").is_not_null(), ~pl.col("word").is_in(list(STOP_WORDS)))
     )
+    # By the number of their document: by its text, a long one would be hashed once a word.
     ranked = (
-        words.group_by("document", "word")
+        words.group_by("row", "word")
         .agg(count=pl.len(), place=pl.col("place").min())
         .sort("count", "place", descending=[True, False])
-        .group_by("document", maintain_order=True)
+        .group_by("row", maintain_order=True)
         .agg(pl.col("word").head(KEYWORDS))
     )
-    return documents.to_frame("document").join(ranked, on="document", how="left", maintain_order="left")["word"]
+    found = distinct.join(ranked, on="row", how="left").drop("row")
+    return documents.to_frame("document").join(found, on="document", how="left", maintain_order="left")["word"]
 
 
 def _without_escapes(document: str) -> str:

@@ -120,7 +120,7 @@ def predict_outcome(
             prior=learned,
             index=None if index is None else f"{index.artifact.name}@{index.artifact.version}",
             data_version=experiments.data_version,
-            notes=[*_too_little(predictor), *size.notes, *notes],
+            notes=[*_too_little(predictor), *config.notes, *size.notes, *notes],
             methods=METHODS,
         ),
     )

@@ -8,7 +8,8 @@ import polars as pl
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.artifacts.served import Served
 from neonblue_lab.knowledge import corpus_training
-from neonblue_lab.knowledge.embedders import Embedders
+from neonblue_lab.knowledge.embedders import CORPUS, Embedders
+from neonblue_lab.knowledge.embedders import choice as choice_of
 from neonblue_lab.knowledge.embedding import CachedEmbedder, Embedder
 from neonblue_lab.knowledge.index import NAME, ExperimentIndex, SearchHit
 from neonblue_lab.knowledge.index_building import build_index
@@ -60,6 +61,17 @@ class Knowledge:
             self._store, texts, data_versions=data_versions, dimensions=dimensions, seed=seed
         )
         return self._store.promote(artifact.name, artifact.version)
+
+    def train_chosen(
+        self, embedder: str, texts: Sequence[str], *, data_versions: Mapping[str, int]
+    ) -> Artifact | None:
+        """`train_embedder` where the embedder of a choice (empty: that of NEONBLUE_EMBEDDER) is the one that learns from the
+        lab's own texts; None where it is one that comes trained.
+
+        Raises:
+            BadInput: there is no such embedder, or too little text.
+        """
+        return self.train_embedder(texts, data_versions=data_versions) if choice_of(embedder) == CORPUS else None
 
     @property
     def index(self) -> ExperimentIndex:

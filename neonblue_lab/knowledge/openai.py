@@ -49,8 +49,8 @@ class OpenAIEmbedder:
                 says how long to wait.
 
         Raises:
-            Unavailable: OPENAI_API_KEY is not set.
-            BadInput: OPENAI_BASE_URL is no http address.
+            Unavailable: OPENAI_API_KEY is not set, or is no key.
+            BadInput: OPENAI_BASE_URL is no http address, or holds what may be a secret.
         """
         self._key = os.environ.get(KEY_VARIABLE, "").strip()
         if not self._key:
@@ -58,12 +58,11 @@ class OpenAIEmbedder:
                 f"The embedder openai needs a key: set {KEY_VARIABLE} (and {URL_VARIABLE} for a server other than "
                 f"{DEFAULT_URL}), or choose NEONBLUE_EMBEDDER=minilm."
             )
+        if not (self._key.isascii() and self._key.isprintable()):  # no header holds it, and the refusal would show it
+            raise Unavailable(f"{KEY_VARIABLE} holds a line break, or a character that no key has: set it anew.")
         base = os.environ.get(URL_VARIABLE, "").strip() or DEFAULT_URL
-        address = urlsplit(base)
-        if address.scheme not in ("http", "https") or not address.hostname or address.username is not None:
-            raise BadInput(f"{URL_VARIABLE} must be an address such as {DEFAULT_URL}, without a user name in it.")
+        self._server = _server(base)
         self._url = f"{base.rstrip('/')}/embeddings"
-        self._server = address.hostname
         self._first_wait = first_wait
         self._opener = urllib.request.build_opener(_NoRedirection)
 
@@ -149,6 +148,20 @@ class OpenAIEmbedder:
                 f"{self._url} answers {code}, not with embeddings: set {URL_VARIABLE} to the interface's own address."
             )
         return BadInput(f"{self._server} refuses the texts ({code}): {said}")
+
+
+def _server(base: str) -> str:
+    """The host of an address that messages may show."""
+    try:
+        address = urlsplit(base)
+        plain = address.scheme in ("http", "https") and address.port != 0 and address.username is None
+    except ValueError:  # brackets without an end, a port that is no number: its message would repeat the address
+        plain = False
+    if not plain or not address.hostname or address.query or address.fragment:
+        raise BadInput(
+            f"{URL_VARIABLE} must be an address such as {DEFAULT_URL}, without a user name or a query in it."
+        )
+    return address.hostname
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):

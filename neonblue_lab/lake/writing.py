@@ -55,7 +55,9 @@ def write_file(folder: Path, rows: pl.DataFrame | pl.LazyFrame, values: Mapping[
     place.mkdir(parents=True, exist_ok=True)
     file = place / f"part-{uuid4()}.zstd.parquet"
     try:
-        rows.lazy().sink_parquet(file, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
+        rows.lazy().sink_parquet(
+            file, compression="zstd", compression_level=1, row_group_size=ROW_GROUP, statistics=_bounds_within(rows)
+        )
         sync(file)
         sync(place)
         if is_new:
@@ -73,6 +75,12 @@ def write_file(folder: Path, rows: pl.DataFrame | pl.LazyFrame, values: Mapping[
         True,
         statistics,
     )
+
+
+def _bounds_within(rows: pl.DataFrame | pl.LazyFrame) -> dict[str, bool]:
+    """What a file says of each of its row groups; of a single one, the action says the bounds by which it is passed over."""
+    several = isinstance(rows, pl.LazyFrame) or rows.height > ROW_GROUP
+    return {"min": several, "max": several, "distinct_count": False, "null_count": True}
 
 
 def _statistics(rows: pl.LazyFrame) -> dict[str, object]:

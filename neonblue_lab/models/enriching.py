@@ -1,5 +1,6 @@
 """Enrichment by the lab's models, and by rules for what no model answers."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -7,7 +8,8 @@ from typing import Generic, Protocol, TypeVar
 import polars as pl
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
-from neonblue_lab.errors import NotFound
+from neonblue_lab.artifacts.served import opened
+from neonblue_lab.errors import Corrupt, NotFound
 from neonblue_lab.events.classification import BY_EVENT_TYPE, LABELS, UNKNOWN
 from neonblue_lab.events.enrichment import BEHAVIOUR_FIELDS, RULES, enrichment, rule_labels, stages_by_rule
 
@@ -16,6 +18,8 @@ KEPT = ("target_servers", "processing_strategy", "retention_policy")
 
 DECIMALS = 3
 """Of what a model of behaviour says: more would be stored for every event, and mean nothing."""
+
+_LOG = logging.getLogger(__name__)
 
 _BEHAVIOUR = [column for columns in BEHAVIOUR_FIELDS.values() for column in columns]
 
@@ -73,11 +77,13 @@ class ModelEnricher:
 def promoted(store: ArtifactStore) -> ModelEnricher:
     """Enrichment by the models that are promoted now; by rule where there are none.
 
-    Raises:
-        Corrupt: the files of one are not as they were published.
+    By rule, too, in place of a model that cannot be read (its files were changed, or another version of the lab made them):
+    a log that is not read in time is gone, and what an event means can be said again later. A warning says so, and each
+    field names what filled it.
     """
     return ModelEnricher(
-        _champion(store, "event_classifier", _load_classifier), _champion(store, "user_behavior", _load_behaviour)
+        _champion(store, "event_classifier", _load_classifier, made_by="20_event_classifier"),
+        _champion(store, "user_behavior", _load_behaviour, made_by="21_user_behavior"),
     )
 
 
@@ -94,14 +100,20 @@ def _load_behaviour(artifact: Artifact) -> Behaviour:
     return load(artifact)
 
 
-def _champion(store: ArtifactStore, name: str, load: Callable[[Artifact], Model]) -> Versioned[Model] | None:
+def _champion(
+    store: ArtifactStore, name: str, load: Callable[[Artifact], Model], *, made_by: str
+) -> Versioned[Model] | None:
     try:
         champion = store.champion(name)
+        if champion is None:
+            return None
+        model = opened(store.get(name, champion.version), load, made_by=made_by)
     except NotFound:
         return None
-    if champion is None:
+    except Corrupt as error:
+        _LOG.warning("Events are enriched by rules, without %s: %s", name, error)
         return None
-    return Versioned(f"{name}@{champion.version}", load(store.get(name, champion.version)))
+    return Versioned(f"{name}@{champion.version}", model)
 
 
 def _with_predictions(events: pl.DataFrame, labels: pl.DataFrame, classifier: Versioned[Classifier]) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """The lab's models: training and publishing them from the warehouse, and asking the promoted ones."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.artifacts.served import Served
-from neonblue_lab.errors import BadInput, NotFound, NothingToDo
+from neonblue_lab.errors import BadInput, Corrupt, NotFound, NothingToDo
 from neonblue_lab.events.classification import classify
 from neonblue_lab.lake.lake import Lake
 from neonblue_lab.models.behaviour import artifact as behaviour_artifact
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from ipywidgets import VBox
 
 HISTORY = 120
+
+_LOG = logging.getLogger(__name__)
 
 
 class ForecastRow(BaseModel):
@@ -297,7 +300,7 @@ class Models:
 
         Raises:
             NotFound: no model of behaviour was promoted.
-            BadInput: the context cannot be read.
+            BadInput: no user_id, or a context that cannot be read.
         """
         artifact, model = self._behaviour.get()
         events, now = self._known_of(user_id, model, context)
@@ -340,6 +343,8 @@ class Models:
         self, user_id: str, model: BehaviourModel, context: Sequence[Mapping[str, Any]] | None
     ) -> tuple[pl.DataFrame, datetime]:
         """All events of a user, those of the context too, and the moment at which it is asked."""
+        if not user_id:
+            raise BadInput("The user_id is empty: give the id of a user.")
         warehouse = self._warehouse()
         known = read_events(warehouse, user_id=user_id)
         if not context:
@@ -352,6 +357,9 @@ class Models:
         try:
             return self._behaviour.get()[1]
         except NotFound:
+            return None
+        except Corrupt as error:  # training anew is what mends it
+            _LOG.warning("Segments get new IDs and names: %s", error)
             return None
 
     def fit_trends(
@@ -367,7 +375,7 @@ class Models:
         and `workers` as for `fit_book`.
 
         Raises:
-            BadInput: no series could be fitted.
+            NothingToDo: there is no series, or none that could be fitted.
         """
         book = trend_book.fit_book(series, horizon=horizon, country=country, workers=workers)
         artifact = trend_book.publish(self._store, book, data_versions=self._warehouse().versions)

@@ -9,9 +9,10 @@ from neonblue_lab.plots.behaviour import (
 )
 from neonblue_lab.plots.classifier import abstention_chart, confusion_chart
 from neonblue_lab.plots.experiments import lift_chart, p_value_histogram, sample_ratio_chart
+from neonblue_lab.plots.message import message_chart
 from neonblue_lab.plots.models import drift_chart, reliability_chart, scores_chart
 from neonblue_lab.plots.neighbours import neighbours_map
-from neonblue_lab.plots.outcome import message_chart, prediction_chart, win_rate_chart
+from neonblue_lab.plots.outcome import prediction_chart, win_rate_chart
 from neonblue_lab.plots.planning import minimum_lift_chart, power_chart
 from neonblue_lab.plots.programme import decision_chart, prior_chart
 from neonblue_lab.plots.readout import cumulative_lift_chart, interval_chart

@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from neonblue_lab.plots import axes, frames
+from neonblue_lab.plots.message import message_chart
 from neonblue_lab.plots.theme import BLUE, CATEGORIES, CONTEXT, INK, MUTED, PALE, counted, entitled, layered, use_theme
 
 _BLUES = ("#F3F6F9", "#BFD8EC", "#5A9FD0", "#1F6DB0", "#084A8C")
@@ -188,34 +189,42 @@ def journeys_map(frame: pl.DataFrame) -> alt.LayerChart:
     return entitled(chart, "A map of journeys", subtitle, width=_SIDE + 300)
 
 
-def score_chart(frame: pl.DataFrame, *, days: int) -> alt.LayerChart:
+def score_chart(frame: pl.DataFrame, *, days: int, nothing: str = "") -> alt.LayerChart:
     """What a behavioural score is worth: the share of users who then converted, by the score that they had.
 
     Args:
         frame: columns score (mean of a band), converted (share, 0..1), low, high (its interval), moments.
         days: within which a conversion counted.
+        nothing: what to say where the frame has no rows; unless given, that is BadInput.
 
     Raises:
         BadInput: no rows, or a column is missing.
     """
+    question = "What is a score worth?"
+    if nothing and frame.is_empty():
+        return message_chart(question, nothing)
     use_theme()
     columns: dict[str, frames.Kind] = dict.fromkeys(("score", "converted", "low", "high", "moments"), "number")
     rows = frames.drop_incomplete(frames.take(frame, "score_chart", columns), "score_chart", list(columns))
     rows = rows.with_columns(text=pl.format("{} of {}", _percent(pl.col("converted")), _counts(rows["moments"])))
     x = alt.X("score:Q", title="Behavioural score", scale=alt.Scale(domain=[0, 100]), axis=axes.numbers())
     title = f"Converted within {days} days"
-    y = alt.Y("converted:Q", title=title, scale=alt.Scale(domainMin=0), axis=axes.percent())
+    # Room above the highest bar for what is written over it.
+    scale = alt.Scale(domain=[0, 1.12 * max(0.01, *rows["high"].to_list())], nice=False)
+    y = alt.Y("converted:Q", title=title, scale=scale, axis=axes.percent())
     base = alt.Chart(rows).encode(x=x)
-    spans = base.mark_rule(color=BLUE, opacity=0.4, strokeWidth=3).encode(y=alt.Y("low:Q", title=title), y2="high:Q")
+    spans = base.mark_rule(color=BLUE, opacity=0.4, strokeWidth=3).encode(
+        y=alt.Y("low:Q", scale=scale, title=title), y2="high:Q"
+    )
     line = base.mark_line(color=BLUE, opacity=0.5).encode(y=y)
     points = base.mark_point(color=BLUE, size=110).encode(y=y)
-    texts = base.mark_text(align="right", dx=-10, dy=-10).encode(y=y, text="text:N")
+    texts = base.mark_text(align="right", baseline="bottom", dx=4, dy=-6).encode(y=alt.Y("high:Q", scale=scale, title=title), text="text:N")
     chart = layered(spans, line, points, texts, width=460, height=280)
     subtitle = (
         "On later moments of users that the model had not seen; bars: 95 % interval. A score that says something rises from left "
         "to right."
     )
-    return entitled(chart, "What is a score worth?", subtitle, width=520)
+    return entitled(chart, question, subtitle, width=520)
 
 
 def _frequent(rows: pl.DataFrame, column: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Charts of a classifier on held-out events: what it confuses, and what it gains by saying nothing."""
 
 import altair as alt
+import numpy as np
 import polars as pl
 
 from neonblue_lab.plots import axes, frames
@@ -15,20 +16,23 @@ def confusion_chart(frame: pl.DataFrame) -> alt.LayerChart:
 
     Args:
         frame: columns actual, predicted (null where the classifier abstains), share (of the actual label's events,
-            0..1), count. Pairs that never occur may be absent.
+            0..1), count, and optionally weight, where events do not count alike: shares are of it. Pairs that never occur
+            may be absent.
 
     Raises:
         BadInput: no rows, or a column is missing.
     """
     use_theme()
     columns: dict[str, frames.Kind] = {"actual": "text", "predicted": "text", "share": "number", "count": "number"}
-    rows = frames.take(frame, "confusion_chart", columns).with_columns(pl.col("predicted").fill_null(_ABSTAINS))
+    rows = frames.take(frame, "confusion_chart", columns, optional={"weight": "number"}).with_columns(
+        pl.col("predicted").fill_null(_ABSTAINS), pl.col("weight").fill_null(pl.col("count"))
+    )
     rows = frames.drop_incomplete(rows, "confusion_chart", ["actual", "share", "count"])
     actual = _by_count(rows, "actual")
     predicted = actual + [label for label in _by_count(rows, "predicted") if label not in actual]
     grid = pl.DataFrame({"actual": actual}).join(pl.DataFrame({"predicted": predicted}), how="cross")
     cells = grid.join(rows, on=["actual", "predicted"], how="left").with_columns(
-        pl.col("share", "count").fill_null(0.0), right=pl.col("actual") == pl.col("predicted")
+        pl.col("share", "count", "weight").fill_null(0.0), right=pl.col("actual") == pl.col("predicted")
     )
     cells = cells.with_columns(percent=pl.Series([_percent(share) for share in cells["share"]]))
     slanted = max(map(len, predicted)) > 9
@@ -56,12 +60,17 @@ def confusion_chart(frame: pl.DataFrame) -> alt.LayerChart:
         .mark_text(fontSize=10, dy=9)
         .encode(text=alt.Text("count:Q", format=",d"), color=ink)
     )
-    right = float(cells.filter("right")["count"].sum())
+    right = float(cells.filter("right")["weight"].sum()) / float(cells["weight"].sum())
     total = float(cells["count"].sum())
+    each = rows["weight"] / rows["count"]
+    weighted = not np.allclose(each, each[0])
+    of = "share of the actual label's events, and how many"
+    if weighted:
+        of = "share of the actual label, every event type counting alike, and the number of events"
     chart = layered(tiles, diagonal, shares, counts, width=alt.Step(78), height=alt.Step(52))
     subtitle = (
-        f"{right / total:.1%} of {total:,.0f} held-out events are labelled as they are (the framed diagonal). "
-        "In each cell: share of the actual label's events, and how many."
+        f"{right:.1%} of {total:,.0f} held-out events are labelled as they are (the framed diagonal"
+        f"{'; every event type counts alike' if weighted else ''}). In each cell: {of}."
     )
     return entitled(chart, "What the classifier confuses", subtitle, width=max(420, 78 * len(predicted) + 120))
 

@@ -1,9 +1,12 @@
 """Charts of any model: whether its probabilities come true, what it scores beside baselines, what has drifted."""
 
+from collections.abc import Collection
+
 import altair as alt
 import polars as pl
 
 from neonblue_lab.plots import axes, frames
+from neonblue_lab.plots.message import message_chart
 from neonblue_lab.plots.theme import (
     BLUE,
     CONTEXT,
@@ -28,6 +31,7 @@ def reliability_chart(
     predicted: str = "Probability that the model states",
     observed: str = "How often it comes true",
     noun: str = "prediction",
+    nothing: str = "",
 ) -> alt.LayerChart:
     """What comes true against what was stated; probabilities that can be believed lie on the diagonal.
 
@@ -37,10 +41,13 @@ def reliability_chart(
         title: of the chart.
         predicted, observed: titles of the axes.
         noun: what is counted.
+        nothing: what to say where the frame has no rows; unless given, that is BadInput.
 
     Raises:
         BadInput: no rows, or a column is missing.
     """
+    if nothing and frame.is_empty():
+        return message_chart(title, nothing)
     use_theme()
     columns: dict[str, frames.Kind] = {"predicted": "number", "observed": "number", "count": "number"}
     taken = frames.take(frame, "reliability_chart", columns, optional={"low": "number", "high": "number"})
@@ -81,19 +88,27 @@ def reliability_chart(
 
 
 def scores_chart(
-    frame: pl.DataFrame, *, ours: str, title: str = "Does it beat a sceptic's baseline?", better: str = "higher"
-) -> alt.VConcatChart:
+    frame: pl.DataFrame,
+    *,
+    ours: str,
+    title: str = "Does it beat a sceptic's baseline?",
+    lower_is_better: Collection[str] = (),
+    nothing: str = "",
+) -> alt.VConcatChart | alt.LayerChart:
     """Scores of models with their intervals, one panel a metric, ours in colour beside grey baselines.
 
     Args:
         frame: columns model, metric, value, low, high (null: no interval). Models stand in the order of their first row.
         ours: the model that is drawn in colour.
         title: of the chart.
-        better: "higher" or "lower" scores, said below the title.
+        lower_is_better: metrics of which that holds; of the others higher is better. Said at each axis.
+        nothing: what to say where the frame has no rows; unless given, that is BadInput.
 
     Raises:
         BadInput: no rows, or a column is missing.
     """
+    if nothing and frame.is_empty():
+        return message_chart(title, nothing)
     use_theme()
     columns: dict[str, frames.Kind] = {"model": "text", "metric": "text", "value": "number"}
     taken = frames.take(frame, "scores_chart", columns, optional={"low": "number", "high": "number"})
@@ -106,15 +121,16 @@ def scores_chart(
         base = alt.Chart(panel).encode(
             y=alt.Y("model:N", sort=models, title=None, axis=alt.Axis(labelColor=INK, domain=False, ticks=False))
         )
-        x = alt.X("value:Q", title=metric, scale=alt.Scale(zero=False, nice=True), axis=axes.numbers())
+        named = f"{metric} ({'lower' if metric in lower_is_better else 'higher'} is better)"
+        x = alt.X("value:Q", title=named, scale=alt.Scale(zero=False, padding=24), axis=axes.numbers())
         spans = base.mark_rule(strokeWidth=3, opacity=0.45).encode(
-            x=alt.X("low:Q", title=metric), x2="high:Q", color=colour
+            x=alt.X("low:Q", title=named), x2="high:Q", color=colour
         )
         points = base.mark_point(size=110).encode(x=x, color=colour)
         values = base.mark_text(dy=-13, fontSize=11).encode(x=x, text=alt.Text("value:Q", format=".3f"))
         panels.append(layered(spans, points, values, width=480, height=alt.Step(44)))
     chart = alt.VConcatChart(vconcat=panels)
-    subtitle = f"On rows that no model had learned from; {better} is better. Bars: 95 % bootstrap interval."
+    subtitle = "On rows that no model had learned from. Bars: 95 % bootstrap interval."
     return entitled(chart, title, subtitle, width=560)
 
 

@@ -51,7 +51,7 @@ def win_rate_chart(frame: pl.DataFrame, *, title: str = "Which kinds of experime
     x = alt.X("rate:Q", title="Share of experiments that ended in a win", scale=scale, axis=axes.percent())
     spans = base.mark_rule(color=BLUE, opacity=0.4, strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     points = base.mark_point(color=BLUE, size=90).encode(x=x)
-    counts = base.mark_text(align="left", dx=6, fontSize=11, color=MUTED).encode(
+    counts = base.mark_text(align="left", dx=10, fontSize=11, color=MUTED).encode(
         x=alt.X("high:Q", scale=scale), text="told:N"
     )
     line = alt.Chart(pl.DataFrame({"rate": [overall]})).mark_rule(color=MUTED, strokeDash=[5, 4]).encode(x=x)
@@ -138,11 +138,3 @@ def _lifts(variants: pl.DataFrame, metric: str) -> alt.LayerChart:
     told = base.mark_text(align="left", dx=8, fontSize=12).encode(x=alt.X("lift_high:Q", axis=axis), text="told:N")
     zero = alt.Chart(pl.DataFrame({"expected_lift": [0.0]})).mark_rule(color=MUTED, strokeDash=[4, 4]).encode(x=x)
     return layered(zero, spans, points, told, width=_WIDTH, height=alt.Step(46))
-
-
-def message_chart(title: str, reason: str) -> alt.LayerChart:
-    """A picture that says why there is nothing to draw, where a reader expects one."""
-    use_theme()
-    said = pl.DataFrame({"text": ["Nothing to draw yet."]})
-    text = alt.Chart(said).mark_text(fontSize=13, fontStyle="italic", color=CONTEXT, align="left", x=0)
-    return entitled(layered(text.encode(text="text:N"), width=_WIDTH, height=40), title, reason, width=_WIDTH + 120)

@@ -6,6 +6,7 @@ import altair as alt
 import polars as pl
 
 from neonblue_lab.plots import frames
+from neonblue_lab.plots.message import message_chart
 from neonblue_lab.plots.theme import (
     BLUE,
     CONTEXT,
@@ -34,17 +35,20 @@ _OTHER = "unknown"
 _GROUPS = 14
 
 
-def likeness_chart(rows: pl.DataFrame, *, title: str) -> alt.LayerChart:
+def likeness_chart(rows: pl.DataFrame, *, title: str, nothing: str = "") -> alt.LayerChart:
     """Scores as bars of two parts: what nearness in meaning and what likeness in wording add to each.
 
     Args:
-        rows: columns label (what the row is called; two lines where it has a line break), meaning and words (the parts; their sum is the score), and optionally
-            note (said after the score). In this order; the first 15 are shown.
+        rows: columns label (what the row is called; two lines where it has a line break), meaning and words (the parts; their
+            sum is the score), and optionally note (said after the score). In this order; the first 15 are shown.
         title: of the chart.
+        nothing: what to say where the frame has no rows; unless given, that is BadInput.
 
     Raises:
         BadInput: no rows, or a column is missing.
     """
+    if nothing and rows.is_empty():
+        return message_chart(title, nothing)
     use_theme()
     columns: dict[str, frames.Kind] = {"label": "text", "meaning": "number", "words": "number"}
     taken = frames.take(rows, "likeness_chart", columns, optional={"note": "text"})

@@ -8,6 +8,7 @@ import altair as alt
 import polars as pl
 
 from neonblue_lab.plots import axes, frames
+from neonblue_lab.plots.message import message_chart
 from neonblue_lab.plots.theme import (
     BLUE,
     CATEGORIES,
@@ -116,9 +117,10 @@ def backtest_chart(
         scale=alt.Scale(domain=[min(1.0, nearest), max(2.0, furthest)], padding=8, nice=False),
         axis=alt.Axis(grid=False, format="d", values=steps),
     )
+    scale = alt.Scale(domain=[0, 1.08 * float(rows["error"].to_numpy().max()) or 1.0], nice=False)
     base = alt.Chart(rows).encode(
         x=x,
-        y=alt.Y("error:Q", title=error, scale=alt.Scale(domainMin=0), axis=axes.numbers()),
+        y=alt.Y("error:Q", title=error, scale=scale, axis=axes.numbers()),
         color=alt.Color("model:N", scale=alt.Scale(domain=names, range=colours)),
     )
     dash = alt.Scale(domain=[False, True], range=[[1, 0], [5, 4]])
@@ -127,16 +129,21 @@ def backtest_chart(
     return entitled(chart, "Does the model forecast better than a naive one?", _verdict(models), width=WIDTH)
 
 
-def season_chart(profile: pl.DataFrame, *, title: str = "What a season looks like") -> alt.LayerChart:
+def season_chart(
+    profile: pl.DataFrame, *, title: str = "What a season looks like", nothing: str = ""
+) -> alt.LayerChart:
     """The steps of a season as shares of its mean.
 
     Args:
         profile: columns timestamp, share (1 is the mean).
         title: of what series.
+        nothing: what to say where the frame has no rows; unless given, that is BadInput.
 
     Raises:
         BadInput: no rows, or a column is missing.
     """
+    if nothing and profile.is_empty():
+        return message_chart(title, nothing)
     use_theme()
     columns: dict[str, frames.Kind] = {"timestamp": "time", "share": "number"}
     rows = frames.drop_incomplete(frames.take(profile, "season_chart", columns), "season_chart", list(columns))

@@ -48,17 +48,21 @@ def test_the_shell_commands_say_what_the_readme_says(folder: Path):
     assert "Verdict: " in said
 
 
-def test_the_plan_is_the_one_that_the_readme_shows(tmp_path: Path):
+def test_the_plan_is_the_one_that_the_readme_shows_and_its_models_learn(tmp_path: Path):
     _, commands = _blocks("sh")
     (plan,) = _blocks("text")
     said = _run(["bash", "-euc", commands], tmp_path)
     assert plan in said
     assert "\nVerdict: " in said
     assert "\nIn detail:\n" in said
+    _, code = _blocks("python")
+    learned = _run([sys.executable, "-c", code], tmp_path)
+    for said in ("within_days", "journey_stage", "recommended", "One page"):
+        assert said in learned
 
 
 def test_the_python_runs_on_what_they_made(folder: Path):
-    (code,) = _blocks("python")
+    code, _ = _blocks("python")
     said = _run([sys.executable, "-c", code], folder)
     assert "Experiments: 4,873." in said
     assert "Verdict: " in said

@@ -54,7 +54,7 @@ def test_the_answer_for_a_person_and_for_a_machine(trained: Path) -> None:
     assert told.code == 0, told.err
     for words in (
         "Most likely on conversion:",
-        "Single page: beats the control with",
+        "Single page: beats the control with a chance of ",
         "To find +5.0% takes",
         "base rates",
     ):
@@ -78,6 +78,8 @@ def test_the_answer_for_a_person_and_for_a_machine(trained: Path) -> None:
     [
         ("variants: [{name: a}, {name: b}]\nmetrik: x", "metrik: Extra inputs are not permitted"),
         ("- a list", "holds no configuration"),
+        ("variants: [a, b]", "variants.0: Input should be a mapping such as {name: "),
+        ("name: 2026-01-05\nvariants: [{name: a}, {name: b}]", "it is 2026-01-05: text that looks like something else"),
         ("variants: [{name: a}, {name: b}]\nprimary_metric: nope", "There is no metric nope; there are "),
     ],
 )

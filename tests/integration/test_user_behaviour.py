@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from neonblue_lab import Lab
 from neonblue_lab.cli import app
-from neonblue_lab.errors import NotFound
+from neonblue_lab.errors import BadInput, NotFound
 from neonblue_lab.events.simulator import simulate
 from neonblue_lab.topics.archive import write_archive
 
@@ -35,6 +35,11 @@ def test_a_user_is_known_by_all_events_of_the_lake(lab: Lab) -> None:
     assert (said.artifact, said.version, said.cold) == ("user_behavior", 1, False)
     assert said.journey_stage in ("purchase", "retention")
     assert said.basis
+    for shown in (str(said), said._repr_html_()):
+        for text in (said.user_id, said.journey_stage, *said.basis, "user_behavior@1"):
+            assert text in shown
+    with pytest.raises(BadInput, match="user_id is empty"):
+        lab.models.predict_user_behavior("")
 
 
 def test_a_context_is_what_the_lake_does_not_have_yet(lab: Lab) -> None:
@@ -51,6 +56,8 @@ def test_an_assignment_says_what_the_user_has_and_why(lab: Lab) -> None:
     said = lab.models.predict_user_assignment(user, one["experiment_id"][0])
     assert said.assigned_variant == one["variant_id"][0]
     assert "already got" in said.basis[0]
+    assert said.recommended_variant in str(said)
+    assert said.basis[0] in said._repr_html_()
     new = lab.models.predict_user_assignment("new here", one["experiment_id"][0])
     assert new.assigned_variant is None
     assert new.cold

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel
 
+from neonblue_lab import facts
+
 
 class Intent(BaseModel):
     """Probabilities of a conversion.
@@ -62,6 +64,29 @@ class UserBehavior(BaseModel):
     artifact: str
     version: int
 
+    def __str__(self) -> str:
+        """The answer in lines: a name and what is known of it, then what it rests on."""
+        return f"{self.user_id}\n\n{facts.lines(self._facts)}\n\n{self._below}"
+
+    def _repr_html_(self) -> str:
+        return facts.html(self._facts, title=self.user_id, below=self._below)
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        return {
+            "stage": self.journey_stage or "unknown",
+            "converts in this session": _chance(self.intent.in_session),
+            f"converts within {self.intent.days} days": _chance(self.intent.within_days),
+            "next": ", ".join(f"{step.action} ({step.probability:.0%})" for step in self.next_actions) or "unknown",
+            "score": f"{self.behavioral_score:.0f} of 100",
+            "segment": "unknown" if self.segment is None else f"{self.segment.name}\n{self.segment.description}",
+            "similar users": ", ".join(user.user_id for user in self.similar_users) or "unknown",
+        }
+
+    @property
+    def _below(self) -> str:
+        return "\n".join([*self.basis, f"Answered by {self.artifact}@{self.version}."])
+
 
 class UserAssignment(BaseModel):
     """A recommendation for one user.
@@ -90,3 +115,32 @@ class UserAssignment(BaseModel):
     cold: bool
     artifact: str
     version: int
+
+    def __str__(self) -> str:
+        """The recommendation in lines: a name and what is known of it, then why."""
+        return f"{self.user_id} in {self.experiment_id}\n\n{facts.lines(self._facts)}\n\n{self._below}"
+
+    def _repr_html_(self) -> str:
+        return facts.html(self._facts, title=f"{self.user_id} in {self.experiment_id}", below=self._below)
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        uplift = "none: it is the control"
+        if self.expected_uplift is not None:
+            uplift = f"{100 * self.expected_uplift:+.1f} percentage points"
+            if self.low is not None and self.high is not None:
+                uplift += f" ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+        return {
+            "already got": self.assigned_variant or "nothing",
+            "recommended": self.recommended_variant,
+            "expected uplift": uplift,
+            "rests on": "what is known of this user" if self.personalised else "what holds for all users",
+        }
+
+    @property
+    def _below(self) -> str:
+        return "\n".join([*self.basis, f"Answered by {self.artifact}@{self.version}."])
+
+
+def _chance(probability: float | None) -> str:
+    return "unknown" if probability is None else f"{probability:.1%}"

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from neonblue_lab.errors import NotFound
 from neonblue_lab.events.journey_stages import STAGES
@@ -70,6 +72,9 @@ USERS: dict[str, pl.DataType] = {
     "segment": pl.Int64(),
 }
 """Columns of `BehaviourModel.users`."""
+
+
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ class BehaviourModel:
         score = self.scoring.score(within, np.array([len(own)]), since / DAY)
         if not len(own):
             nobody = np.array([base_rates.get(WITHIN_DAYS, 0.0)])
-            score = self.scoring.score(nobody, np.zeros(1), np.array([np.inf]))
+            score = self.scoring.score(nobody, np.zeros(1, dtype=np.int64), np.inf)
         cold = len(own) < COLD_STEPS
         return UserBehavior(
             user_id=user_id,
@@ -190,8 +195,8 @@ class BehaviourModel:
         one = self.uplifts.get(experiment_id)
         if one is None:
             raise NotFound(
-                f"The model of behaviour has not learned from an experiment {experiment_id}: it knows "
-                f"{', '.join(self.uplifts) or 'none'}. notebooks/21_user_behavior.ipynb trains it anew."
+                f"The model of behaviour has not learned from an experiment {experiment_id}, but from {len(self.uplifts)} others, "
+                "which the notebook lists. notebooks/21_user_behavior.ipynb trains it anew."
             )
         own = self.reading.steps(events, self.features.actions)
         if len(own) < COLD_STEPS:
@@ -229,45 +234,42 @@ class BehaviourModel:
         found = self.reading.steps(events, self.features.actions)
         row = self._rows_of(found.users)
         past = self._past(row)
-        known = self.features.after_each_step(found, past=past)
-        segment = np.append(self.users["segment"].to_numpy(), -1)[row[found.user]]
-        answers = self._answers(found, known, past, segment)
+        known, made = self.features.after_each_step(found, past=past), past.made(found)
+        segment = np.append(self._segment_places, -1)[row][found.user]
         place = self._last_steps(events, found)
-        unknown = answers.clear(1)
-        enriched = pl.concat([answers, unknown])[np.where(place < 0, len(found), place)]
-        return enriched.with_columns(self._variants(events, known, segment, place)).select(*ENRICHED)
-
-    def _answers(self, found: Steps, known: Matrix, past: Past, segment: Integers) -> pl.DataFrame:
-        """Columns of ENRICHED but the variant, one row a step."""
-        now = np.zeros(len(found), dtype=np.int64)
         code, chance = self._likely_next(found)
         in_session = self._in_session(found, known)
+        score = self.scoring.score(self._within_days(known, None), made, 0.0).round(1)
+        stage = stage_after(found, bought_before=past.bought(found))
         return pl.DataFrame(
             {
-                "user_journey_stage": _named(STAGES, stage_after(found, bought_before=past.bought(found))),
-                "behavioral_score": self.scoring.score(self._within_days(known, now), self._made(known), now).round(1),
-                "intent_prediction": pl.Series([None] * len(found)) if in_session is None else in_session,
-                "segment": _named(self.segments.names, _places(self.segments.ids, segment)),
-                "likely_next_action": _named(self.next_action.vocabulary, code),
-                "probability": chance,
+                "user_journey_stage": _named(STAGES, _at(place, stage, -1)),
+                "behavioral_score": _numbers(_at(place, score, np.nan)),
+                "intent_prediction": None if in_session is None else _numbers(_at(place, in_session, np.nan)),
+                "segment": _named(self.segments.names, _at(place, segment, -1)),
+                "likely_next_action": _named(self.next_action.vocabulary, _at(place, code, -1)),
+                "probability": _numbers(_at(place, chance, np.nan)),
+                "recommended_variant": self._variants(events, known, made, segment, place),
             },
-            schema={name: dtype for name, dtype in ENRICHED.items() if name != "recommended_variant"},
+            schema=ENRICHED,
         )
 
-    def _variants(self, events: pl.DataFrame, known: Matrix, segment: Integers, place: Integers) -> pl.Series:
-        """The recommended variant of each event that names an experiment of which something was learned."""
-        name = "recommended_variant"
+    def _variants(
+        self, events: pl.DataFrame, known: Matrix, made: Integers, segment: Integers, place: Integers
+    ) -> pl.Series:
+        """The recommended variant of each event of somebody that names an experiment of which something was learned."""
         if "experiment_id" not in events.columns:
-            return pl.Series(name, [None] * events.height, dtype=pl.String)
-        experiment = events["experiment_id"]
-        variants = experiment.replace_strict(self._for_all, default=None, return_dtype=pl.String).alias(name)
+            return pl.repeat(None, events.height, dtype=pl.String, eager=True)
+        variant = pl.col("experiment_id").replace_strict(self._for_all, default=None, return_dtype=pl.String)
+        somebody = pl.col("user_id").is_not_null() | pl.col("session_id").is_not_null()
+        variants = events.select(variant=pl.when(somebody).then(variant))["variant"]
         for key, one in self.uplifts.items():
             if not one.personal:
                 continue
-            rows = np.flatnonzero((experiment == key).fill_null(False).to_numpy() & (place >= 0))
-            rows = rows[self._made(known[place[rows]]) >= COLD_STEPS]
+            rows = np.flatnonzero((events["experiment_id"] == key).fill_null(False).to_numpy() & (place >= 0))
+            rows = rows[made[place[rows]] >= COLD_STEPS]
             at = place[rows]
-            chosen = one.recommended(self.covariates(known[at], segment[at]))
+            chosen = one.recommended(self.covariates(known[at], np.array([*self.segments.ids, -1])[segment[at]]))
             variants = variants.scatter(rows, pl.Series(one.variants).gather(chosen))
         return variants
 
@@ -276,16 +278,18 @@ class BehaviourModel:
         """Experiment -> the variant recommended where hardly anything is known of a user."""
         return {key: one.recommend(None).variant for key, one in self.uplifts.items()}
 
-    def _made(self, known: Matrix) -> Floats:
-        """How many steps of the user are known at each row of features."""
-        names = self.features.names
-        counts = np.expm1(known[:, [names.index("session_steps"), names.index("earlier_steps")]].astype(np.float64))
-        return np.asarray(np.rint(counts).sum(axis=1))
+    @cached_property
+    def _segment_places(self) -> Integers:
+        """The place in `segments` of that of each row of `users`, or -1."""
+        return _places(self.segments.ids, self.users["segment"].to_numpy())
 
-    def _within_days(self, known: Matrix, since: Integers) -> Floats | None:
+    def _within_days(self, known: Matrix, since: Integers | None) -> Floats | None:
+        """The probability of a conversion within the days, so long after each of the rows of `known`; None: right after."""
         model = self.intents.get(WITHIN_DAYS)
+        if model is None:
+            return None
         gap = int(self.reading.gap / timedelta(microseconds=1))
-        return None if model is None else model.probability(with_time_since(known, since, gap))
+        return model.probability(known if since is None else with_time_since(known, since, gap))
 
     def _in_session(self, found: Steps, known: Matrix) -> Floats | None:
         """The probability that the session converts, after each of the rows of `known`, the last steps found."""
@@ -351,9 +355,8 @@ class BehaviourModel:
         others = np.flatnonzero(place < 0)
         if not others.size or not len(found):
             return place
-        who = events.select(user_id=pl.coalesce("user_id", "session_id"), time=pl.col("timestamp").dt.epoch("us"))[
-            others
-        ]
+        of_others = events.select(pl.col("user_id", "session_id", "timestamp").gather(others))
+        who = of_others.select(user_id=pl.coalesce("user_id", "session_id"), time=pl.col("timestamp").dt.epoch("us"))
         number = found.users.to_frame("user_id").with_row_index("user")
         joined = who.join(number, on="user_id", how="left", maintain_order="left")
         here = joined["user"].is_not_null().to_numpy()
@@ -458,10 +461,19 @@ def microseconds(moment: datetime) -> int:
     return int((moment - datetime(1970, 1, 1, tzinfo=moment.tzinfo)) / timedelta(microseconds=1))
 
 
+def _at(place: Integers, values: NDArray[Number], missing: float) -> NDArray[Number]:
+    """The value at each place; `missing` at a negative one."""
+    return np.append(values, np.array(missing, dtype=values.dtype))[place]
+
+
+def _numbers(values: Floats) -> pl.Series:
+    """Null for what is not a number."""
+    return pl.Series(values, nan_to_null=True)
+
+
 def _named(names: Sequence[str], code: Integers) -> pl.Series:
     """The name of each code; null for a negative one."""
-    places = pl.Series(np.where(code < 0, len(names), code))
-    return pl.Series([*names, None], dtype=pl.String).gather(places)
+    return pl.Series([*names, None], dtype=pl.String).gather(np.where(code < 0, len(names), code).astype(np.uint32))
 
 
 def _places(ids: Sequence[int], wanted: Integers) -> Integers:

@@ -12,6 +12,7 @@ from neonblue_lab.events.records import USER_EVENTS
 from neonblue_lab.events.schema import EVENT_SCHEMA
 from neonblue_lab.models.behaviour.sessions import COLUMNS
 
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 FIELDS = frozenset({"event_type", "timestamp", "session_id", "properties"})
 
 
@@ -46,7 +47,9 @@ def with_context(
 
 def _row(place: int, event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     where = f"Event {place} of the context"
-    unknown = sorted(set(event) - FIELDS)
+    if not isinstance(event, Mapping):
+        raise BadInput(f"{where} is of type {type(event).__name__}: it must be an object.")
+    unknown = sorted(map(str, set(event) - FIELDS))
     if unknown:
         raise BadInput(f"{where} has the fields {', '.join(unknown)}: known are {', '.join(sorted(FIELDS))}.")
     kind, properties, session = (event.get(name) for name in ("event_type", "properties", "session_id"))
@@ -61,8 +64,15 @@ def _row(place: int, event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "topic": USER_EVENTS,
         "session_id": session,
         "timestamp": _moment(where, event.get("timestamp"), now),
-        "properties": None if properties is None else orjson.dumps(dict(properties)).decode(),
+        "properties": None if properties is None else _json(where, properties),
     }
+
+
+def _json(where: str, properties: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(dict(properties)).decode()
+    except orjson.JSONEncodeError as error:
+        raise BadInput(f"{where} has properties that are no JSON: {error}.") from error
 
 
 def _moment(where: str, value: Any, now: datetime) -> datetime:
@@ -70,6 +80,9 @@ def _moment(where: str, value: Any, now: datetime) -> datetime:
         return now
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadInput(f"{where} has the timestamp {value!r}: give it like 2026-03-01T12:30:00Z.") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment < _EARLIEST:
+        raise BadInput(f"{where} has the timestamp {value!r}, which lies before 1970.")
+    return moment

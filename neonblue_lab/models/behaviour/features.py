@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -40,6 +41,12 @@ class Past:
     def known(self, steps: Steps) -> Integers:
         """Of each user, 1 where this ends before their first step."""
         return (self.last < steps.time[starts(steps.user)]).astype(np.int64)
+
+    def made(self, steps: Steps) -> Integers:
+        """How many steps of their user are known after each of these steps, which is one of them."""
+        first = starts(steps.user)
+        before = self.known(steps) * self.steps - first
+        return np.arange(1, len(steps) + 1) + before[steps.user]
 
     def bought(self, steps: Steps) -> Integers:
         """Of each user, how often they had converted before their first step."""
@@ -86,31 +93,33 @@ class FeatureSet:
             steps: with this vocabulary and these traits.
             past: of the users of `steps`; it counts in sessions that begin after it ends.
         """
-        features = np.zeros((len(steps), len(self.names)), dtype=np.float32)
+        # One feature lies after the other: each is written, and weighed, as a whole.
+        features = np.zeros((len(self.names), len(steps)), dtype=np.float32)
         if not len(steps):
-            return features
-        column = iter(range(len(self.names)))
+            return features.T
+        column = iter(features)
         first, session = steps.first, steps.session
         place = np.arange(len(steps)) - first[session]
-        features[:, next(column)] = np.log1p(place + 1)
-        features[:, next(column)] = np.log1p((steps.time - steps.time[first][session]) / SECOND)
+        next(column)[:] = _log1p(place + 1)
+        next(column)[:] = _log1p((steps.time - steps.time[first][session]) / SECOND)
         pause = np.diff(steps.time, prepend=steps.time[:1])
-        features[:, next(column)] = np.log1p(np.where(place > 0, pause, 0) / SECOND)
-        for code in range(len(self.counted)):
-            features[:, next(column)] = _log1p_counts(_within(steps.action == code, first, session))
-        for code in range(len(self.counted)):
-            features[:, next(column)] = steps.action == code
+        next(column)[:] = _log1p(np.where(place > 0, pause, 0) / SECOND)
+        actions = [steps.action == code for code in range(len(self.counted))]
+        for is_one in actions:
+            next(column)[:] = _log1p_counts(_within(is_one, first, session))
+        for is_one in actions:
+            next(column)[:] = is_one
         known = None if past is None else past.known(steps)
         stage = stage_after(steps, bought_before=None if past is None else past.bought(steps))
         for depth in range(1, len(STAGES)):
-            features[:, next(column)] = stage == depth
+            next(column)[:] = stage == depth
         for values in self._history(steps, past, known):
-            features[:, next(column)] = values[session]
+            next(column)[:] = values.astype(np.float32)[session]
         for trait, levels in self.traits.items():
             for value in levels:
                 has = (steps.traits[trait] == value).fill_null(False).to_numpy()
-                features[:, next(column)] = has[session]
-        return features
+                next(column)[:] = has[session]
+        return features.T
 
     def _history(self, steps: Steps, past: Past | None, known: Integers | None) -> list[NDArray[np.floating]]:
         """The columns of HISTORY, one value a session."""
@@ -181,15 +190,19 @@ def summary_of_users(steps: Steps, conversions: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _within(is_one: NDArray[np.bool_], first: Integers, session: Integers) -> Integers:
+def _log1p(values: NDArray[Any]) -> Matrix:
+    return np.log1p(values.astype(np.float32))
+
+
+def _within(is_one: NDArray[np.bool_], first: Integers, session: Integers) -> NDArray[np.int32]:
     """How often it was so in the session up to each step."""
-    total = np.cumsum(is_one)
+    total = np.cumsum(is_one, dtype=np.int32)
     return total - (total - is_one)[first][session]
 
 
 _LOGS = np.log1p(np.arange(1024, dtype=np.float32))
 
 
-def _log1p_counts(counts: Integers) -> Matrix:
+def _log1p_counts(counts: NDArray[np.int32]) -> Matrix:
     """log(1 + count), by table: counts beyond it are taken as its last."""
     return _LOGS[np.minimum(counts, _LOGS.size - 1)]

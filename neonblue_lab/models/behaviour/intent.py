@@ -62,10 +62,14 @@ class IntentModel:
     base_rate: float
 
     def probability(self, features: Matrix) -> Floats:
-        """The probability of a conversion for each row of `features` (rows x names)."""
-        # Standardisation folded into the weights: one product of matrices, no copy of the features.
+        """The probability of a conversion for each row of `features`: rows x names, or the first of the names where the
+        others are 0."""
+        # Standardisation is folded into the weights: no copy of the features. Feature after feature, as a product of matrices
+        # rounds a row by what lies beside it: whoever is asked about alone would get another answer.
         weights = self.weights / self.scale
-        logit = features @ weights + np.float32(self.bias - float(self.centre @ weights))
+        logit = np.full(len(features), self.bias - float(self.centre @ weights), dtype=np.float32)
+        for weight, feature in zip(weights, features.T, strict=False):
+            logit += weight * feature
         raw = 1 / (1 + np.exp(-logit.astype(np.float64)))
         return raw if self.calibrator is None else self.calibrator.apply(raw)
 

@@ -100,6 +100,20 @@ class BehaviourReport:
         return pl.concat([pl.DataFrame(schema=intent.SCORES), *(report.scores for report in self.intents.values())])
 
     @property
+    def overview(self) -> str:
+        """What was learned from, and what could not be, in sentences of a line each."""
+        seen = (
+            f"{self.facts['steps']:,} steps (of {self.facts['events']:,} events) in {self.facts['sessions']:,} sessions of "
+            f"{self.facts['users']:,} users, {self.facts['first']} to {self.facts['last']}."
+        )
+        return "\n".join([seen, *(f"Not learned, {name.replace('_', ' ')}: {why}" for name, why in self.lacking.items())])
+
+    def reliability(self, question: str) -> pl.DataFrame:
+        """Stated probabilities of a question beside what came true; no rows where it could not be learned."""
+        found = self.intents.get(question)
+        return pl.DataFrame() if found is None else found.reliability
+
+    @property
     def metrics(self) -> dict[str, float | None]:
         """What an artifact's manifest keeps, e.g. `in_session_brier` and `in_session_brier_base_rate`."""
         kept = {

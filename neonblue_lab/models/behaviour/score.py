@@ -12,6 +12,7 @@ Where no intent could be learned, activity and freshness share its weight as the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,15 +54,20 @@ class Scoring:
 
         Args:
             probability: of a conversion within the days; not looked at where no intent was learned.
-            steps: known of each.
+            steps: known of each, whole numbers.
             days_since: their last one.
         """
-        activity = _rank(self.steps, np.asarray(steps, dtype=np.float64))
+        activity = self._activity[np.clip(steps, 0, self._activity.size - 1)]
         freshness = 0.5 ** (np.asarray(days_since, dtype=np.float64) / HALF_LIFE)
         rest = ACTIVITY * activity + FRESHNESS * freshness
         if self.intent is None or probability is None:
             return 100 * rest / (ACTIVITY + FRESHNESS)
         return 100 * (INTENT * _rank(self.intent, probability) + rest)
+
+    @cached_property
+    def _activity(self) -> Floats:
+        """The rank of each number of steps; more of them than the last have its rank."""
+        return _rank(self.steps, np.arange(int(self.steps[-1]) + 2, dtype=np.float64))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All of it, for `from_arrays`."""
@@ -86,5 +92,7 @@ def bands(score: Floats, converts: ArrayLike) -> pl.DataFrame:
 def _rank(percentiles: Floats, values: Floats) -> Floats:
     """Where values lie among those that the percentiles are of, 0 to 1; equal ones in the middle of their place."""
     below = np.searchsorted(percentiles, values, side="left")
-    upto = np.searchsorted(percentiles, values, side="right")
+    equal = np.flatnonzero(percentiles[np.minimum(below, percentiles.size - 1)] == values)
+    upto = below.copy()
+    upto[equal] = np.searchsorted(percentiles, values[equal], side="right")
     return np.asarray((below + upto) / 2 / percentiles.size)

@@ -167,9 +167,10 @@ def steps(
         ),
     )
     event, user_row, key, time, action = (coded[name].cast(pl.Int64).to_numpy() for name in coded.columns)
-    user_rows, user = np.unique(user_row, return_inverse=True)
+    is_first = user_row == np.arange(user_row.size)
+    user = (np.cumsum(is_first) - 1)[user_row]
     order = np.lexsort((time, user))
-    user, time, event = user[order].astype(np.int64), time[order], event[order]
+    user, time, event = user[order], time[order], event[order]
     session = _sessions(user, key[order], time, int(gap / timedelta(microseconds=1)))
     return Steps(
         event=event,
@@ -178,7 +179,7 @@ def steps(
         time=time,
         action=action[order],
         actions=vocabulary,
-        users=kept["who"].gather(user_rows).alias("user_id"),
+        users=kept["who"].filter(pl.Series(is_first)).alias("user_id"),
         traits=_traits(events["properties"].gather(event[starts(session)]), traits),
     )
 

@@ -164,14 +164,18 @@ class Timeline:
     """Finds a user's last step up to a moment."""
 
     def __init__(self, steps: Steps) -> None:
-        self._moments = np.unique(steps.time)
-        self._base = np.int64(self._moments.size + 1)
-        self._keys = steps.user * self._base + np.searchsorted(self._moments, steps.time) + 1  # ascending, as steps are
+        self._time = steps.time
+        self._first = np.append(starts(steps.user), len(steps))
 
     def last_step(self, user: Integers, time: Integers) -> Integers:
         """The place of each user's last step at or before the time; where there is none, the place before their first."""
-        key = user * self._base + np.searchsorted(self._moments, time, side="right")
-        return np.searchsorted(self._keys, key, side="right") - 1
+        # All binary searches at once: in each round, each halves the steps that may be the first one after its time.
+        low, high = self._first[user], self._first[user + 1]
+        while (low < high).any():
+            middle = (low + high) // 2
+            upto = (low < high) & (self._time[np.minimum(middle, self._time.size - 1)] <= time)
+            low, high = np.where(upto, middle + 1, low), np.where(upto, high, middle)
+        return low - 1
 
 
 def _microseconds(length: timedelta) -> int:

@@ -63,7 +63,7 @@ def correction_rows(
     """
     if not labels:
         raise BadInput(f"Nothing is corrected: name at least one label ({', '.join(LABELS)}) and its value.")
-    if not author.strip():
+    if not (author and author.strip()):
         raise BadInput("A correction needs an author: who says so?")
     made_at = datetime.now(UTC)
     rows = [
@@ -151,7 +151,8 @@ def agreement(events: pl.DataFrame, predicted: pl.DataFrame, corrections: pl.Dat
 def _checked(label: str, value: str | list[str]) -> str:
     known = known_values(label)
     parts = value.replace(",", JOIN).split(JOIN) if isinstance(value, str) else value
-    chosen = {part.strip() for part in parts}
+    # What is no text, such as a null or a number, is no known value either.
+    chosen = {str(part).strip() for part in (parts if isinstance(parts, list | tuple) else [parts])}
     unknown = sorted(chosen - set(known))
     if unknown or not chosen or (label != "target_servers" and len(chosen) > 1):
         several = " (one or several)" if label == "target_servers" else ""

@@ -82,10 +82,10 @@ def _magnitude(value: pl.Expr) -> pl.Expr:
 
 def _property_tokens(texts: pl.Series) -> pl.DataFrame:
     """The tokens of distinct JSON texts: columns masked, properties."""
+    numbered = texts.alias("masked").to_frame().with_row_index("row")
+    # By the number of their text: by the text itself, a long one would be hashed once an entry.
     entries = (
-        texts.alias("masked")
-        .to_frame()
-        .with_columns(entry=pl.col("masked").str.extract_all(_ENTRY))
+        numbered.select("row", entry=pl.col("masked").str.extract_all(_ENTRY))
         .explode("entry")
         .drop_nulls("entry")
         .with_columns(
@@ -102,7 +102,7 @@ def _property_tokens(texts: pl.Series) -> pl.DataFrame:
         .list.eval(pl.format("~{}", pl.element()))
         .list.join(" ")
     )
-    return (
+    tokens = (
         named.with_columns(
             token=pl.concat_str(
                 pl.when(pl.col("key").is_not_null()).then("path"),
@@ -112,9 +112,10 @@ def _property_tokens(texts: pl.Series) -> pl.DataFrame:
                 ignore_nulls=True,
             )
         )
-        .group_by("masked", maintain_order=True)
+        .group_by("row", maintain_order=True)
         .agg(properties=pl.col("token").str.split(" ").explode().unique(maintain_order=True).str.join(" "))
     )
+    return numbered.join(tokens, on="row", maintain_order="right").select("masked", "properties")
 
 
 def _with_paths(entries: pl.DataFrame) -> pl.DataFrame:
@@ -125,12 +126,12 @@ def _with_paths(entries: pl.DataFrame) -> pl.DataFrame:
     opens = pl.col("value").is_in(["{", "["])
     closes = pl.col("key").is_null() & pl.col("value").is_in(["}", "]"])
     steps = entries.with_columns(opens=opens, step=opens.cast(pl.Int32) - closes.cast(pl.Int32))
-    steps = steps.with_columns(depth=pl.col("step").cum_sum().over("masked") - pl.col("step"))
+    steps = steps.with_columns(depth=pl.col("step").cum_sum().over("row") - pl.col("step"))
     deepest: int = steps["depth"].max() or 0  # type: ignore[assignment]
     name = pl.col("key").fill_null("")
     around = [
         pl.when(pl.col("depth") > level)
-        .then(pl.when(pl.col("opens") & (pl.col("depth") == level)).then(name).forward_fill().over("masked"))
+        .then(pl.when(pl.col("opens") & (pl.col("depth") == level)).then(name).forward_fill().over("row"))
         .replace("", None)
         for level in range(1, min(deepest, MAX_DEPTH))
     ]

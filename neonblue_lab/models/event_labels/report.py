@@ -189,13 +189,12 @@ class ClassifierReport:
         )
 
     def confusion(self, label: str, *, protocol: str = UNSEEN_TYPES) -> pl.DataFrame:
-        """actual, predicted, count (events), share (of the actual value's weight; sums to 1 for each actual value)."""
+        """actual, predicted, count (events), weight (of the report), share (of the actual value's weight; sums to 1 for each)."""
         chosen = self._of(label, protocol)
         return (
             chosen.group_by("actual", "predicted")
             .agg(count=pl.col("count").sum(), weight=pl.col("weight").sum())
             .with_columns(share=pl.col("weight") / pl.col("weight").sum().over("actual"))
-            .drop("weight")
             .sort("actual", "predicted")
         )
 

@@ -129,6 +129,8 @@ def _card(predictor: OutcomePredictor, report: OutcomeReport) -> str:
         "An experiment unlike anything in the history: it gets what is usual, and the answer says what is new about it.",
         "Past outcomes depend on how many users past experiments had: one with far more or fewer ends otherwise. The answer "
         "is adjusted where a size is planned.",
+        "Past experiments are described as they stand now: where results were written into names or descriptions after the "
+        "end, it was tested on more than is known before the start.",
         "It says nothing of why: a type that won often may have had the better ideas.",
     ]
     if predictor.configuration is None:

@@ -20,6 +20,8 @@ _WORDS = {
     "evenness": "smallest share of traffic, times the arms",
 }
 
+_LENGTHS = ("name_length", "hypothesis_length", "variant_length")
+
 
 @dataclass(frozen=True)
 class Familiarity:
@@ -56,7 +58,8 @@ class Familiarity:
                 said.append(f"No past experiment had the {word} {value!r}.")
         for name, (low, high) in self.ranges.items():
             value = float(row[name][0])
-            if not low <= value <= high:
+            # A text that was not given has a length of 0: that is no length.
+            if not low <= value <= high and not (value == 0 and name in _LENGTHS):
                 said.append(
                     f"The {_WORDS.get(name, name)} is {value:.3g}: in past experiments it was {low:.3g} to {high:.3g}."
                 )

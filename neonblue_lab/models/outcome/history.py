@@ -1,4 +1,8 @@
-"""What past experiments teach before they ran: their configuration as it stood at the start, and what came of them."""
+"""What past experiments teach before they ran: their configuration, and what came of them.
+
+A configuration is as it stands now: the lake keeps one of each experiment. What was put into a name or a description after
+the end, such as who won, would be taken for something known before.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

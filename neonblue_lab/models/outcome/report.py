@@ -165,18 +165,24 @@ def evaluate_texts(pairs: pl.DataFrame, *, embed: Embed | None, seed: int) -> tu
         pairs (tested), accuracy, accuracy_low, accuracy_high, brier, brier_low, brier_high (against which text drew more;
         0.25 is what always saying one half gets), and beats_even; and a sentence. Empty where there are too few pairs.
     """
-    if pairs.height < FEWEST_PAIRS:
+    dated = pairs.drop_nulls("time")
+    if dated.height < FEWEST_PAIRS:
+        undated = f" ({pairs.height - dated.height} more have no date)" if dated.height < pairs.height else ""
         return (
             {},
-            f"{pairs.height} pairs of texts were tried against each other: fewer than {FEWEST_PAIRS} teach nothing of texts.",
+            f"{dated.height} pairs of texts were tried against each other{undated}: fewer than {FEWEST_PAIRS} teach nothing of "
+            "texts.",
         )
     group = components(
-        np.r_[codes(pairs["experiment_id"]), codes(pairs["experiment_id"])],
-        pl.concat([pairs["text_a"], pairs["text_b"]]),
-    )[: pairs.height]
-    split = temporal(pairs["time"], share=0.2, groups=group)
-    check(split, groups={"text or experiment": group}, times=pairs["time"])
-    train, test = pairs[split.train], pairs[split.test]
+        np.r_[codes(dated["experiment_id"]), codes(dated["experiment_id"])],
+        pl.concat([dated["text_a"], dated["text_b"]]),
+    )[: dated.height]
+    try:
+        split = temporal(dated["time"], share=0.2, groups=group)
+    except BadInput as error:
+        return {}, f"What texts teach could not be measured on later pairs, so that they are not used: {error}"
+    check(split, groups={"text or experiment": group}, times=dated["time"])
+    train, test = dated[split.train], dated[split.test]
     if train.height < FEWEST_PAIRS:
         return (
             {},

@@ -227,6 +227,19 @@ class Reader:
         return vectors
 
 
+def remembered(embed: Embed) -> Embed:
+    """An embedder that computes no text twice, as long as it lives."""
+    vectors: dict[str, NDArray[np.float32]] = {}
+
+    def of(texts: Sequence[str]) -> NDArray[np.float32]:
+        missing = [text for text in dict.fromkeys(texts) if text not in vectors]
+        if missing:
+            vectors.update(zip(missing, embed(missing), strict=True))
+        return np.array([vectors[text] for text in texts], np.float32)
+
+    return of
+
+
 def ends(text: str) -> tuple[str, str]:
     """The first and the last clause of a text; the halves of a text of one clause; a single word is both."""
     clauses = [clause for clause in _CLAUSES.split(text) if clause.strip()]

@@ -7,6 +7,8 @@ import polars as pl
 from neonblue_lab.errors import BadInput
 from neonblue_lab.models.training.scores import Score
 
+DOUBTS = "## When not to believe it"
+
 
 def figure(value: Score | float | int | str | None) -> str:
     """A cell of a table: a score with its interval, a number to three digits, "not measured" for none."""
@@ -38,7 +40,13 @@ def card(title: str, sections: Mapping[str, str], doubts: Sequence[str]) -> str:
         raise BadInput(f"The card of {title!r} does not say when not to believe the model: name at least one case.")
     parts = [f"# {title}", *(f"## {name}\n\n{text}" for name, text in sections.items())]
     listed = "\n".join(f"- {doubt}" for doubt in doubts)
-    return "\n\n".join([*parts, f"## When not to believe it\n\n{listed}"]) + "\n"
+    return "\n\n".join([*parts, f"{DOUBTS}\n\n{listed}"]) + "\n"
+
+
+def doubts_of(card: str) -> str:
+    """What a card lists under "When not to believe it", Markdown; empty where it has no such part."""
+    _, _, rest = card.partition(f"\n{DOUBTS}\n")
+    return rest.partition("\n## ")[0].strip()
 
 
 def _cell(text: str) -> str:

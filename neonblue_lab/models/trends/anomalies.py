@@ -29,6 +29,8 @@ MEMORY = 400
 """Residuals that the limits are learned from, at most."""
 FEWEST = 20
 """Residuals below which nothing is flagged: nothing is known of what is ordinary."""
+HAIR = 1e-9
+"""Of the largest value: what rounding alone may change."""
 MIDDLE, OUTER = 0.5, 0.9
 """Quantiles of absolute residuals that say how wide they spread and how heavy their tails are."""
 
@@ -117,13 +119,14 @@ def _expectation(values: Floats, seasons: tuple[int, ...], false_alarms: float) 
     seasonal = _seasonal(values, seasons)
     best = np.inf
     unknown = np.full(len(values), np.nan)
+    hair = HAIR * float(np.nanmax(np.abs(values)))
     found = _Expectation(unknown, unknown, unknown, LEVELS[0])
     for window in LEVELS:
         level = _running_median(values - seasonal, window)
         errors = np.abs(values - level - seasonal)
         if (~np.isnan(errors)).any() and float(np.nanmedian(errors)) < best:
             best = float(np.nanmedian(errors))
-            found = _Expectation(level, seasonal, _limits(errors, false_alarms), window)
+            found = _Expectation(level, seasonal, _limits(errors, false_alarms, hair), window)
     return found
 
 
@@ -150,8 +153,9 @@ def _running_median(values: Floats, count: int) -> Floats:
     return found
 
 
-def _limits(errors: Floats, false_alarms: float) -> Floats:
-    """At each place the limit learned from the errors before it; NaN where they are fewer than 20."""
+def _limits(errors: Floats, false_alarms: float, hair: float) -> Floats:
+    """At each place the limit learned from the errors before it; NaN where they are fewer than 20. Where nine of ten of them
+    were none, no distribution can be told: the limit is the largest of them, or a hair."""
     limits = np.full(len(errors), np.nan)
     padded = np.concatenate([np.full(MEMORY, np.nan), errors])
     before = sliding_window_view(padded, MEMORY)[: len(errors)]
@@ -164,7 +168,7 @@ def _limits(errors: Floats, false_alarms: float) -> Floats:
     degrees = _DEGREES[np.minimum(at, len(_DEGREES) - 1)]
     unit = np.where(middle > 0, middle / stdtrit(degrees, (1 + MIDDLE) / 2), outer / stdtrit(degrees, (1 + OUTER) / 2))
     found = unit * stdtrit(degrees, 1 - false_alarms / 2)
-    limits[enough] = np.where(found > 0, found, np.nan)
+    limits[enough] = np.where(found > 0, found, np.maximum(np.nanmax(before[enough], axis=1), hair))
     return limits
 
 

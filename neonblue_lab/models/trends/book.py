@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
-from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.errors import BadInput, NotFound, NothingToDo
 from neonblue_lab.models.trends.backtest import COMBINATION
 from neonblue_lab.models.trends.intervals import Width
 from neonblue_lab.models.trends.scale import Scale
@@ -170,7 +170,8 @@ def fit_book(
         The book. A series that `fit_trend` refuses is skipped, with its reason.
 
     Raises:
-        BadInput: columns are missing, a key is null, workers is below 1, or no series could be fitted.
+        BadInput: columns are missing, a key is null, or workers is below 1.
+        NothingToDo: there is no series, or none that could be fitted.
     """
     missing = [name for name in (*KEY, "timestamp", "value") if name not in series.columns]
     if missing:
@@ -193,8 +194,11 @@ def fit_book(
         if progress is not None:
             progress(done, len(groups))
     if not models:
-        why = f" The first of {len(skipped)}: {skipped[0]['reason']}" if skipped else ""
-        raise BadInput(f"No series could be given a trend.{why}")
+        if not skipped:
+            raise NothingToDo("There is no series to forecast: `neonblue replay --from ...` brings measurements in.")
+        raise NothingToDo(
+            f"No series could be given a trend. The first of {len(skipped)}: {skipped[0]['reason']}"
+        )
     return TrendBook(models, pl.DataFrame(skipped, schema=_KEY_SCHEMA | {"reason": pl.String()}))
 
 
@@ -206,7 +210,7 @@ def _each(
 ) -> Iterator[tuple[tuple[object, ...], TrendModel | str]]:
     keys = [key for key, _ in groups]
     frames = [rows for _, rows in groups]
-    if workers == 1 or len(groups) == 1:
+    if workers == 1 or len(groups) <= 1:
         yield from zip(keys, map(fitted, frames), strict=True)
         return
     # A process that is spawned inherits no threads or locks of this one, as a forked one would.

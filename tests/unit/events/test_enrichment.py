@@ -246,3 +246,30 @@ def test_the_parser_tells_how_an_event_arrived() -> None:
     parsed = EventParser().parse(RecordBatch("t", frame.select(*RECORD_SCHEMA)))
     assert dict(parsed.arrivals.schema) == ARRIVAL_SCHEMA
     assert parsed.arrivals.rows() == [(NOON, "shop", 4, 0), (None, None, 5, 3)]
+
+
+def test_a_megabyte_of_words_is_read_like_a_line_of_them() -> None:
+    """What each word costs does not depend on how many there are: otherwise this would take minutes."""
+    texts = pl.Series([json.dumps({"text": "lovely boots " * 80_000}), json.dumps({"text": "boots boots lovely"})])
+    assert keywords(texts).to_list() == [["lovely", "boots"], ["boots", "lovely"]]
+
+
+@pytest.mark.parametrize(
+    ("header", "source"),
+    [
+        (b"shop", "shop"),
+        (b"we\0b", "t"),
+        (b"\xff\xfe", "t"),
+        (b"", "t"),
+        (None, "t"),
+        ("\u202e😀".encode(), "\u202e😀"),
+    ],
+)
+def test_a_header_that_no_store_can_keep_names_no_source(header: bytes | None, source: str) -> None:
+    event = {"event_id": "a", "event_type": "click", "timestamp": NOON.isoformat(), "user_id": "u"}
+    row = {"topic": "t", "partition": 0, "offset": 0, "timestamp": NOON, "value": json.dumps(event).encode()}
+    headers = [{"key": "source_system", "value": header}]
+    frame = pl.DataFrame([row | {"headers": headers, "key": None}], schema=RECORD_SCHEMA)
+    parsed = EventParser().parse(RecordBatch("t", frame))
+    told = parsed.events.hstack(parsed.arrivals)
+    assert BY_RULE.enrich(told)["routing_metadata"].struct.field("source_system").to_list() == [source]

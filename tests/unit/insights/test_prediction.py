@@ -1,8 +1,11 @@
 """A planned experiment is answered from a known past: what the numbers are, and where each comes from."""
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from neonblue_lab.stats.power import Baseline, Design, sample_size
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 WINS, LOSSES, FLATS = 6, 3, 9
+TWO = {"variants": [{"name": "a"}, {"name": "b"}]}
 UNITS = 20_000
 """In each arm of every past experiment, with a rate of 0.1 in the control."""
 
@@ -217,6 +221,12 @@ def test_a_text_that_draws_more_moves_odds_from_loss_to_win(
             {"variants": [{"name": "a", "allocation": -1}, {"name": "b"}]},
             "variants.0.allocation: Input should be greater",
         ),
+        ({**TWO, "lift": math.nan}, "lift: Input should be a finite number"),
+        ({**TWO, "lift": 0.0}, "a lift closer to 0 than 0.0001 cannot be found"),
+        ({**TWO, "lift": 1e-300}, "a lift closer to 0 than 0.0001 cannot be found"),
+        ({**TWO, "planned_size": 10**400}, "planned_size: Input should be less than or equal to 1000000000000"),
+        ({**TWO, "hypothesis": "half \ud800"}, "hypothesis: Value error, it holds half of a surrogate pair"),
+        ({"variants": [{"name": "a"}, {"allocation": math.inf}]}, "variants.1.allocation: Input should be less"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_told_field_by_field(config: dict[str, Any], reason: str) -> None:
@@ -224,3 +234,70 @@ def test_a_configuration_that_cannot_be_used_is_told_field_by_field(config: dict
         ExperimentConfig.read(config)
     assert reason in str(error.value)
     assert "primary_metric" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("allocations", "notes"),
+    [
+        ([None, None], []),
+        ([0.5, 0.5], []),
+        ([90, 10], []),
+        (
+            [0.5, 0.9],
+            ["The allocations add up to 1.4, neither to 1 nor to 100: they were taken as weights, 35.7%, 64.3%."],
+        ),
+        ([0.3, None], ["Only some of the variants state an allocation: equal shares were taken for all."]),
+    ],
+)
+def test_what_is_made_of_allocations_is_said(
+    experiments: Experiments, predictor: OutcomePredictor, allocations: list[float | None], notes: list[str]
+) -> None:
+    variants = [{"name": name, "allocation": share} for name, share in zip("ab", allocations, strict=True)]
+    planned = ExperimentConfig.read({"variants": variants, "primary_metric": "rate"})
+    said = predict_outcome(planned, experiments, predictor, predictor_name="outcome_predictor@1")
+    assert [note for note in said.basis.notes if "llocation" in note] == notes
+
+
+def test_a_prediction_shows_in_a_notebook_what_it_prints(experiments: Experiments, predictor: OutcomePredictor) -> None:
+    planned = ExperimentConfig.read({"variants": [{"name": "a"}, {"name": "<b>"}], "primary_metric": "rate"})
+    said = predict_outcome(planned, experiments, predictor, predictor_name="outcome_predictor@1")
+    page = said._repr_html_()
+    assert "&lt;b&gt;: beats the control with a chance of" in page
+    for sentence in [*said.unlike_anything_seen, *said.basis.notes]:
+        assert sentence in str(said)
+        assert escape(sentence) in page
+    assert f"{said.basis.experiments} (" in str(said.basis)
+    assert "outcome_predictor@1" in said.basis._repr_html_()
+
+
+@pytest.mark.parametrize("config", [[1], "variants", None])
+def test_what_is_no_mapping_is_no_configuration(config: Any) -> None:
+    with pytest.raises(BadInput, match="is a mapping of fields"):
+        ExperimentConfig.read(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"planned_size": 1},
+        {"planned_size": 10**12},
+        {"planned_days": 10**12, "share": 1e-9},
+        {"lift": -1.0, "power": 0.999999},
+        {"variants": [{"name": "a", "allocation": 1e-6}, {"name": "b", "allocation": 1e6}], "planned_size": 1000},
+        {"variants": [{"name": f"v{place}"} for place in range(50)], "planned_size": 10},
+        {
+            "variants": [{}, {"name": "", "description": "\0\u202e" * 9}],
+            "name": "",
+            "experiment_type": "'; DROP TABLE x",
+        },
+    ],
+)
+def test_every_number_of_an_extreme_plan_is_finite_and_within_its_interval(
+    experiments: Experiments, predictor: OutcomePredictor, config: dict[str, Any]
+) -> None:
+    planned = ExperimentConfig.read({**TWO, "primary_metric": "rate"} | config)
+    said = predict_outcome(planned, experiments, predictor, predictor_name="outcome_predictor@1")
+    json.dumps(said.model_dump(), allow_nan=False)
+    for row in said.outcome_probabilities:
+        assert 0 <= row.low <= row.probability <= row.high <= 1
+    assert sum(row.probability for row in said.outcome_probabilities) == pytest.approx(1)

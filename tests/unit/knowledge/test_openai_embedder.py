@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -170,9 +171,23 @@ def test_the_key_follows_no_redirection(server: Server) -> None:
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     failing(lambda: OpenAIEmbedder().embed(["a", " "]), BadInput, "Text 1 of 2 is blank")
     failing(lambda: OpenAIEmbedder().embed("a"), BadInput, "put the one text into a list")
-    for address in ("ftp://host/v1", "api.openai.com", "https://user:word@host/v1"):
+    for address in (
+        *(
+            "ftp://host/v1",
+            "api.openai.com",
+            "https://user:word@host/v1",
+            "https://:word@host/v1",
+            "https://user@host/v1",
+        ),
+        *("https://host/v1?api-key=word", "https://host/v1#word", "http://[word", "http://host:word/v1"),
+    ):
         monkeypatch.setenv(URL_VARIABLE, address)
-        failing(OpenAIEmbedder, BadInput, "OPENAI_BASE_URL must be an address")
+        with pytest.raises(BadInput, match="OPENAI_BASE_URL must be an address") as error:
+            OpenAIEmbedder()
+        assert "word" not in "".join(traceback.format_exception(error.value)).split("BadInput")[-1]
+    for key in ("sk-word\nsk-other", "sk-wörd", "sk-word\x7f"):
+        monkeypatch.setenv(KEY_VARIABLE, key)
+        failing(OpenAIEmbedder, Unavailable, "or a character that no key has")
     monkeypatch.delenv(KEY_VARIABLE)
     failing(OpenAIEmbedder, Unavailable, "set OPENAI_API_KEY")
     assert server.asked == []

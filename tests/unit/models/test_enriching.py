@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -97,6 +98,27 @@ def test_the_promoted_classifier_answers_and_is_named(mixed: pl.DataFrame, user_
     assert enricher.name == f"{RULES}+event_classifier@{artifact.version}"
     again = ModelEnricher(Versioned(f"event_classifier@{artifact.version}", fitted), None).enrich(mixed)
     assert enricher.enrich(mixed).equals(again)
+
+
+@pytest.mark.parametrize("name", [classifier_artifact.NAME, behaviour_artifact.NAME])
+@pytest.mark.parametrize("changed_afterwards", [False, True])
+def test_a_promoted_model_that_cannot_be_read_leaves_it_to_the_rules_and_says_so(
+    mixed: pl.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, changed_afterwards: bool
+) -> None:
+    store = ArtifactStore(tmp_path)
+    facts: dict[str, Any] = {"parameters": {}, "metrics": {}, "data_versions": {}, "seed": None, "card": "# card"}
+    artifact = store.publish(name, lambda folder: (folder / "classifier.json").write_text("{}"), **facts)
+    store.promote(name, artifact.version)
+    if changed_afterwards:
+        file = artifact.path / "classifier.json"
+        file.chmod(0o644)
+        file.write_text("[]")
+    enricher = promoted(store)
+    assert enricher.name == RULES
+    assert enricher.enrich(mixed).equals(BY_RULE.enrich(mixed))
+    (said,) = caplog.messages
+    assert f"by rules, without {name}" in said
+    assert "again" in said or "anew" in said
 
 
 def test_what_a_model_of_behaviour_says_is_all_its_own(mixed: pl.DataFrame) -> None:

@@ -9,10 +9,12 @@ import pytest
 from neonblue_lab.errors import BadInput
 from neonblue_lab.plots import (
     drift_chart,
+    likeness_chart,
     message_chart,
     prediction_chart,
     reliability_chart,
     scores_chart,
+    season_chart,
     win_rate_chart,
 )
 
@@ -60,8 +62,11 @@ def test_scores_stand_beside_their_baselines_in_a_panel_a_metric(texts: Texts) -
     chart = scores_chart(SCORES, ours="ours")
     assert len(chart.to_dict()["vconcat"]) == 2
     shown = texts(chart)
-    for text in ("ours", "coin", "AUC", "Brier", "0.710", "0.250", "higher is better"):
+    for text in ("ours", "coin", "AUC (higher is better)", "Brier (higher is better)", "0.710", "0.250"):
         assert text in shown
+    shown = texts(scores_chart(SCORES, ours="ours", lower_is_better=["Brier"]))
+    assert "AUC (higher is better)" in shown
+    assert "Brier (lower is better)" in shown
 
 
 def test_drift_says_how_many_features_have_moved_far(texts: Texts) -> None:
@@ -109,6 +114,24 @@ def test_where_nothing_can_be_drawn_the_reason_is(texts: Texts) -> None:
     shown = texts(message_chart("Does it work?", "Too few experiments."))
     for text in ("Does it work?", "Too few experiments.", "Nothing to draw yet."):
         assert text in shown
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda said: scores_chart(SCORES.clear(), ours="ours", title="Scores", nothing=said),
+        lambda said: reliability_chart(pl.DataFrame(), title="Scores", nothing=said),
+        lambda said: season_chart(pl.DataFrame(), title="Scores", nothing=said),
+        lambda said: likeness_chart(pl.DataFrame(), title="Scores", nothing=said),
+    ],
+    ids=["scores", "reliability", "season", "likeness"],
+)
+def test_a_chart_without_rows_says_what_it_is_told_to(texts: Texts, draw: Callable[[str], Any]) -> None:
+    shown = texts(draw("Nothing was measured."))
+    assert "Nothing was measured." in shown
+    assert "Scores" in shown
+    with pytest.raises(BadInput):
+        draw("")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ def test_confusion_shows_shares_counts_and_the_whole_accuracy(texts: Texts) -> N
         assert text in shown
 
 
+def test_confusion_counts_by_weight_where_events_do_not_count_alike(texts: Texts) -> None:
+    shown = texts(confusion_chart(CONFUSION.with_columns(weight=pl.Series([0.4, 0.1, 0.3, 0.2]))))
+    for text in ("70.0% of 1,100", "every event type counts alike"):
+        assert text in shown
+    assert "alike" not in texts(confusion_chart(CONFUSION.with_columns(weight=2 * pl.col("count"))))
+
+
 def test_pairs_that_never_occur_are_empty_cells() -> None:
     cells = max(confusion_chart(CONFUSION).to_dict()["datasets"].values(), key=len)
     assert len(cells) == 2 * 3

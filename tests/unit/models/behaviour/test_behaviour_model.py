@@ -137,6 +137,12 @@ def test_a_context_goes_on_with_the_running_session_and_not_with_one_that_is_ove
         ({"event_type": "click", "page": "/"}, "has the fields page"),
         ({"event_type": "click", "timestamp": "yesterday"}, "give it like"),
         ({"event_type": "click", "properties": "mobile"}, "must be an object"),
+        ("click", "Event 0 of the context is of type str"),
+        ({"event_type": "click", 5: 6}, "has the fields 5"),
+        ({"event_type": "click", "timestamp": "0001-01-01T00:00:00Z"}, "before 1970"),
+        ({"event_type": "click", "timestamp": "0001-01-01T00:00:00+14:00"}, "give it like"),
+        ({"event_type": "click", "properties": {"device_type": {"mobile"}}}, "properties that are no JSON"),
+        ({"event_type": "click", "properties": {"device_type": "\ud800"}}, "properties that are no JSON"),
     ],
 )
 def test_a_context_that_cannot_be_read_is_refused(written, event, complaint):
@@ -152,11 +158,11 @@ def test_enrichment_fills_one_row_an_event_in_order(model, simulated):
     assert enriched.height == simulated.height
     own = simulated["user_id"].is_not_null()
     assert enriched.filter(own).drop("recommended_variant", "segment").null_count().sum_horizontal()[0] == 0
-    assert enriched.filter(~own).drop("recommended_variant").null_count().row(0) == (int((~own).sum()),) * 6
+    assert enriched.filter(~own).null_count().row(0) == (int((~own).sum()),) * 7
     bought = simulated["event_type"] == "purchase"
     assert (enriched.filter(bought)["intent_prediction"] == 1).all()
     assert (enriched.filter(bought)["user_journey_stage"] == "purchase").all()
-    named = simulated["experiment_id"].is_in(list(model.uplifts)).fill_null(False)
+    named = simulated["experiment_id"].is_in(list(model.uplifts)).fill_null(False) & own
     assert enriched.filter(named)["recommended_variant"].null_count() == 0
     assert enriched.filter(~named)["recommended_variant"].null_count() == int((~named).sum())
 

@@ -12,7 +12,7 @@ def test_a_score_is_half_intent_three_tenths_activity_and_two_tenths_freshness()
     scoring = Scoring.of(LEARNED, LEARNED * 100)
     middle = scoring.score(np.array([0.5]), [50], [7.0])[0]
     assert middle == pytest.approx(100 * (0.5 * 0.5 + 0.3 * 0.5 + 0.2 * 0.5), abs=1)
-    best, worst = scoring.score(np.array([2.0, -1.0]), [1_000, -1], [0.0, np.inf])
+    best, worst = Scoring.of(LEARNED, 1 + LEARNED * 100).score(np.array([2.0, -1.0]), [1_000, 0], [0.0, np.inf])
     assert (best, worst) == (100, 0)
 
 
@@ -25,9 +25,9 @@ def test_it_rises_with_each_of_its_parts():
 
 
 def test_without_an_intent_the_others_share_its_weight_and_it_still_reaches_a_hundred():
-    scoring = Scoring.of(None, LEARNED * 100)
+    scoring = Scoring.of(None, 1 + LEARNED * 100)
     assert scoring.score(None, [1_000], [0.0])[0] == pytest.approx(100)
-    assert scoring.score(None, [-1], [0.0])[0] == pytest.approx(40)
+    assert scoring.score(None, [0], [0.0])[0] == pytest.approx(40)
     assert Scoring.from_arrays(scoring.to_arrays()).score(None, [50], [3.0]) == scoring.score(None, [50], [3.0])
 
 

@@ -1,6 +1,7 @@
 """What a person corrects is kept, wins over the rules, is learned by the next training, and is refused in a sentence if it
 cannot be."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -115,6 +116,16 @@ def test_the_next_training_knows_it_and_says_whether_it_agrees(lab):
     assert actual == ["high"]
 
 
+def test_people_who_correct_at_once_are_all_heard(lab):
+    def correct(place):
+        lab.correct(event_id=f"e{place}", priority="high", author=f"person {place}")
+
+    with ThreadPoolExecutor(6) as people:
+        list(people.map(correct, range(12)))
+    lab._refresh()
+    assert sorted(lab.corrections()["author"]) == sorted(f"person {place}" for place in range(12))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -127,6 +138,11 @@ def test_the_next_training_knows_it_and_says_whether_it_agrees(lab):
         ({"event_type": "click", "priority": "high", "author": " "}, BadInput, "who says so"),
         ({"event_type": "click", "event_id": "e1", "priority": "high"}, BadInput, "either one event"),
         ({"priority": "high"}, BadInput, "either one event"),
+        ({"event_type": "click", "priority": None}, BadInput, "None is no value of priority"),
+        ({"event_type": "click", "priority": 5}, BadInput, "5 is no value of priority"),
+        ({"event_type": "click", "target_servers": [None]}, BadInput, "is no value of target_servers"),
+        ({"event_type": "click", "priority": "high", "author": None}, BadInput, "who says so"),
+        ({"event_id": "e0' OR 1=1 --", "priority": "high"}, NotFound, "no event"),
     ],
 )
 def test_what_cannot_be_corrected_is_said_and_not_stored(lab, call, error, message):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 
 import polars as pl
 import pytest
@@ -133,3 +134,11 @@ def test_no_events_give_no_documents():
 def test_a_missing_column_is_named():
     with pytest.raises(BadInput, match="properties"):
         features(_events(["{}"]).drop("properties"))
+
+
+def test_a_megabyte_of_keys_is_read_like_a_line_of_them():
+    """What each key costs does not depend on how many there are: otherwise this would take a minute."""
+    names = ["".join(letters) for letters in product("abcdefghijklmnop", repeat=4)]
+    inner = {name: {"x": True} for name in names}
+    tokens = set(features(_events([json.dumps({"a": {"b": {"c": {"d": {"e": {"f": inner}}}}}})]))[0].split())
+    assert {f"a.b.c.d.e.f.{name}.x=true" for name in names} <= tokens

@@ -144,3 +144,4 @@ def test_what_was_never_seen_is_named() -> None:
     said = " ".join(seen.unlike(strange))
     assert "the type 'pricing'" in said
     assert "number of variants is 8: in past experiments it was 1 to 2" in said
+    assert "hypothesis" not in said  # none was given: that is no length

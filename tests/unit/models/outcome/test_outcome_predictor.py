@@ -195,3 +195,26 @@ def test_a_published_predictor_comes_back_as_it_was(told: pl.DataFrame, tmp_path
         "When not to believe it",
     ):
         assert promise in artifact.card
+
+
+@pytest.mark.parametrize(
+    ("day", "same_texts", "said"),
+    [
+        (lambda _: None, False, "have no date"),
+        (lambda _: START, False, "could not be measured on later pairs"),
+        (lambda place: START + timedelta(days=place), True, "could not be measured on later pairs"),
+    ],
+)
+def test_texts_that_cannot_be_measured_later_are_no_reason_to_fail(
+    day: Callable[[int], datetime | None], same_texts: bool, said: str
+) -> None:
+    rows = [
+        (f"e{place}", "", day(place), f"Buy {arm}" if same_texts else f"Buy {arm} of {place}", 1000, 50 + arm)
+        for place in range(250)
+        for arm in (0, 1)
+    ]
+    kinds = dict.fromkeys(ARM_COLUMNS, pl.String()) | {"time": pl.Datetime("us", "UTC")}
+    arms = pl.DataFrame(rows, schema=kinds | dict.fromkeys(ARM_COLUMNS[4:], pl.Int64()), orient="row")
+    predictor, report = train(simulated(20, told=True), pairs(arms), embed=None, seed=1)
+    assert predictor.texts is None
+    assert said in report.notes[-1]

@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from neonblue_lab.errors import BadInput, Corrupt
-from neonblue_lab.models.training.card import card, table
+from neonblue_lab.models.training.card import card, doubts_of, table
 from neonblue_lab.models.training.scores import Score
 from neonblue_lab.models.training.weights import load_pipeline, save_pipeline
 
@@ -65,6 +65,11 @@ def test_what_is_no_skops_file_is_said(tmp_path):
     (tmp_path / "model.skops").write_bytes(b"weights")
     with pytest.raises(Corrupt, match="not a skops file"):
         load_pipeline(tmp_path / "model.skops", TRUSTED)
+
+
+def test_the_doubts_of_a_card_can_be_read_alone():
+    assert doubts_of(card("Model", {"Data": "Many rows."}, ["It rains.", "It snows."])) == "- It rains.\n- It snows."
+    assert doubts_of("# A card without") == ""
 
 
 def test_a_card_says_when_not_to_believe_the_model():

@@ -87,3 +87,29 @@ def test_nothing_is_known_before_twenty_errors_and_of_what_is_missing():
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(BadInput, match="false_alarms"):
         anomalies(_frame([1.0, 2.0, 3.0]), false_alarms=share)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([5.0] * 40 + [50.0] + [5.0] * 5, SPIKE),
+        ([5.0] * 40 + [0.0] + [5.0] * 5, DROP),
+        ([5.0] * 40 + [0.0] * 9, SHIFT),
+        ([0.0] * 40 + [7.0] + [0.0] * 9, SPIKE),
+    ],
+)
+def test_the_first_move_of_a_series_that_never_moved_is_flagged_and_nothing_else(values, kind):
+    found = anomalies(_frame(values))
+    assert found["kind"].to_list() == [None] * 40 + [kind] + [None] * (len(values) - 41)
+    assert found["score"].is_finite().all()
+
+
+def test_rounding_is_no_move():
+    assert anomalies(_frame([0.1 + 0.2, 0.3] * 30))["kind"].is_null().all()
+
+
+def test_counts_that_are_nearly_always_zero_are_flagged_as_seldom_as_promised():
+    rng = np.random.default_rng(1)
+    frames = [anomalies(_frame(rng.poisson(0.05, 300).astype(float)), false_alarms=0.002) for _ in range(30)]
+    flagged = sum(frame["kind"].is_not_null().sum() for frame in frames)
+    assert flagged / sum(frame["score"].is_not_null().sum() for frame in frames) < 3 * 0.002

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from neonblue_lab.artifacts import ArtifactStore
-from neonblue_lab.errors import BadInput, NotFound
+from neonblue_lab.errors import BadInput, NotFound, NothingToDo
 from neonblue_lab.models.trends import book as trend_book
 from neonblue_lab.models.trends.book import fit_book
 
@@ -115,14 +115,19 @@ def test_the_card_states_what_was_measured(book, tmp_path):
     ("change", "message"),
     [
         (lambda rows: rows.drop("metric"), "metric missing"),
-        (lambda rows: rows.head(0), "No series"),
-        (lambda rows: rows.head(2), "No series .* at least 3"),
         (lambda rows: rows.with_columns(metric=pl.lit(None, pl.String)), "null"),
     ],
 )
 def test_input_without_a_trend_is_refused(series, change, message):
     with pytest.raises(BadInput, match=message):
         fit_book(change(series))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("rows", "why"), [(0, "There is no series"), (2, "No series could be given a trend. .* at least 3")])
+def test_a_lake_without_a_series_to_forecast_leaves_nothing_to_do(series, rows, why, workers):
+    with pytest.raises(NothingToDo, match=why):
+        fit_book(series.head(rows), workers=workers)
 
 
 def test_the_book_is_the_same_whatever_the_number_of_processes(series, book, tmp_path):
