@@ -62,9 +62,7 @@ class Knowledge:
         )
         return self._store.promote(artifact.name, artifact.version)
 
-    def train_chosen(
-        self, embedder: str, texts: Sequence[str], *, data_versions: Mapping[str, int]
-    ) -> Artifact | None:
+    def train_chosen(self, embedder: str, texts: Sequence[str], *, data_versions: Mapping[str, int]) -> Artifact | None:
         """`train_embedder` where the embedder of a choice (empty: that of NEONBLUE_EMBEDDER) is the one that learns from the
         lab's own texts; None where it is one that comes trained.
 

@@ -126,9 +126,7 @@ class Models:
         self._classifier = Served(
             store, classifier_artifact.NAME, classifier_artifact.load, made_by="20_event_classifier"
         )
-        self._behaviour = Served(
-            store, behaviour_artifact.NAME, behaviour_artifact.load, made_by="21_user_behavior"
-        )
+        self._behaviour = Served(store, behaviour_artifact.NAME, behaviour_artifact.load, made_by="21_user_behavior")
         self._outcomes = Served(
             store,
             outcome_artifact.NAME,
@@ -282,14 +280,10 @@ class Models:
                 seed=seed,
                 former=self._former_behaviour(),
             )
-        artifact = behaviour_artifact.publish(
-            self._store, model, report, data_versions=warehouse.versions, seed=seed
-        )
+        artifact = behaviour_artifact.publish(self._store, model, report, data_versions=warehouse.versions, seed=seed)
         return self._promoted(artifact, promote), report
 
-    def predict_user_behavior(
-        self, user_id: str, context: Sequence[Mapping[str, Any]] | None = None
-    ) -> UserBehavior:
+    def predict_user_behavior(self, user_id: str, context: Sequence[Mapping[str, Any]] | None = None) -> UserBehavior:
         """Where a user is in their journey, whether they will convert, what they do next, and who is like them. A user whom the
         lake does not know gets what holds for all; the answer says so.
 
@@ -321,7 +315,9 @@ class Models:
         )["variant_id"]
         basis = list(found.basis)
         if len(assigned) > 0:
-            basis.insert(0, f"This user already got {' and then '.join(assigned)}; who is in an experiment stays where they are.")
+            basis.insert(
+                0, f"This user already got {' and then '.join(assigned)}; who is in an experiment stays where they are."
+            )
         value, low, high = found.effect or (None, None, None)
         return UserAssignment(
             user_id=user_id,
@@ -480,7 +476,9 @@ class Models:
             raise NotFound(f"The lake holds no event of type {event_type!r}; it holds {', '.join(known) or 'none'}.")
         return event_type
 
-    def anomalies(self, experiment_id: str, metric: str | None = None, *, false_alarms: float = FALSE_ALARMS) -> pl.DataFrame:
+    def anomalies(
+        self, experiment_id: str, metric: str | None = None, *, false_alarms: float = FALSE_ALARMS
+    ) -> pl.DataFrame:
         """The values of a series with a trend beside what was to be expected of each a step before; see
         `models.trends.anomalies.anomalies`.
 

@@ -218,7 +218,9 @@ def score_chart(frame: pl.DataFrame, *, days: int, nothing: str = "") -> alt.Lay
     )
     line = base.mark_line(color=BLUE, opacity=0.5).encode(y=y)
     points = base.mark_point(color=BLUE, size=110).encode(y=y)
-    texts = base.mark_text(align="right", baseline="bottom", dx=4, dy=-6).encode(y=alt.Y("high:Q", scale=scale, title=title), text="text:N")
+    texts = base.mark_text(align="right", baseline="bottom", dx=4, dy=-6).encode(
+        y=alt.Y("high:Q", scale=scale, title=title), text="text:N"
+    )
     chart = layered(spans, line, points, texts, width=460, height=280)
     subtitle = (
         "On later moments of users that the model had not seen; bars: 95 % interval. A score that says something rises from left "

@@ -88,4 +88,4 @@ def test_the_command_line_says_the_same(lab: Lab) -> None:
     assert json.loads(told.stdout) == lab.models.predict_user_behavior(user).model_dump(mode="json")
     shown = CliRunner().invoke(app, ["models", "behavior", user, *home]).stdout
     assert user in shown
-    assert "user_behavior version 1" in shown
+    assert "user_behavior@1" in shown

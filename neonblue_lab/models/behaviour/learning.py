@@ -106,7 +106,9 @@ class BehaviourReport:
             f"{self.facts['steps']:,} steps (of {self.facts['events']:,} events) in {self.facts['sessions']:,} sessions of "
             f"{self.facts['users']:,} users, {self.facts['first']} to {self.facts['last']}."
         )
-        return "\n".join([seen, *(f"Not learned, {name.replace('_', ' ')}: {why}" for name, why in self.lacking.items())])
+        return "\n".join(
+            [seen, *(f"Not learned, {name.replace('_', ' ')}: {why}" for name, why in self.lacking.items())]
+        )
 
     def reliability(self, question: str) -> pl.DataFrame:
         """Stated probabilities of a question beside what came true; no rows where it could not be learned."""

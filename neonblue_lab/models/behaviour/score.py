@@ -57,9 +57,9 @@ class Scoring:
             steps: known of each, whole numbers.
             days_since: their last one.
         """
-        activity = self._activity[np.clip(steps, 0, self._activity.size - 1)]
-        freshness = 0.5 ** (np.asarray(days_since, dtype=np.float64) / HALF_LIFE)
-        rest = ACTIVITY * activity + FRESHNESS * freshness
+        activity: Floats = self._activity[np.clip(np.asarray(steps, dtype=np.int64), 0, self._activity.size - 1)]
+        freshness: Floats = 0.5 ** (np.asarray(days_since, dtype=np.float64) / HALF_LIFE)
+        rest: Floats = ACTIVITY * activity + FRESHNESS * freshness
         if self.intent is None or probability is None:
             return 100 * rest / (ACTIVITY + FRESHNESS)
         return 100 * (INTENT * _rank(self.intent, probability) + rest)

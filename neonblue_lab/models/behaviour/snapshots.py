@@ -30,7 +30,8 @@ class Snapshots:
         user: number of the user.
         step: the place of the last step before (or at) the moment.
         time: microseconds since 1970 of the moment.
-        known_at: when it was known what came of it: the end of the session, or of the days.
+        known_at: when it was known what came of it: the end of the session (its last step, and the gap after which it counts as
+            over), or of the days.
         stage: after that step, a position in STAGES, or -1.
     """
 
@@ -91,7 +92,7 @@ def in_session(
         user=steps.user[step],
         step=step,
         time=steps.time[step],
-        known_at=steps.time[last[kept]],
+        known_at=steps.time[last[kept]] + _microseconds(gap),
         stage=stage[step],
     )
 

@@ -196,9 +196,7 @@ def fit_book(
     if not models:
         if not skipped:
             raise NothingToDo("There is no series to forecast: `neonblue replay --from ...` brings measurements in.")
-        raise NothingToDo(
-            f"No series could be given a trend. The first of {len(skipped)}: {skipped[0]['reason']}"
-        )
+        raise NothingToDo(f"No series could be given a trend. The first of {len(skipped)}: {skipped[0]['reason']}")
     return TrendBook(models, pl.DataFrame(skipped, schema=_KEY_SCHEMA | {"reason": pl.String()}))
 
 

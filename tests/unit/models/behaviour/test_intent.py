@@ -1,12 +1,15 @@
 """The probability of a conversion: as good as the truth allows, honest about the future, silent where nothing can be learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neonblue_lab.models.behaviour import intent, snapshots
-from neonblue_lab.models.behaviour.features import DAY, FeatureSet
+from neonblue_lab.models.behaviour.features import AWAY, DAY, FeatureSet
 from neonblue_lab.models.behaviour.sessions import GAP, steps
 from neonblue_lab.models.behaviour.stages import stage_after
+from neonblue_lab.models.training.leaks import Leak
 
 CONVERSIONS = ("purchase",)
 
@@ -57,6 +60,20 @@ def test_the_tested_moments_come_after_all_that_was_known_in_training_and_are_of
     assert not set(asked.user[split.train].tolist()) & set(asked.user[split.test].tolist())
 
 
+def test_what_came_of_a_session_is_known_once_it_counts_as_over(shop):
+    asked, found = moments(shop)
+    last = {int(session): int(time) for session, time in zip(found.session, found.time, strict=True)}
+    ends = np.array([last[session] for session in found.session[asked.step].tolist()])
+    assert (asked.known_at - ends == GAP.total_seconds() * 1e6).all()
+
+
+def test_a_moment_whose_features_come_from_after_it_is_found(shop):
+    asked, found = moments(shop, days=3)
+    later = np.minimum(asked.step + 1, len(found) - 1)
+    with pytest.raises(Leak, match="the feature last step was computed from data after the row's own time"):
+        snapshots.honest_split(replace(asked, step=later), found, seed=1)
+
+
 def test_it_is_as_good_as_the_truth_allows_and_calibrated(shop):
     asked, found = moments(shop)
     report = intent.evaluate(asked, found, seed=1)
@@ -72,6 +89,28 @@ def test_it_is_as_good_as_the_truth_allows_and_calibrated(shop):
     assert np.abs(report.held_out["stated"].to_numpy() - truth[rows]).mean() < 0.05
     assert report.facts["calibration_error"] < 0.1  # some 500 moments, in 4 groups
     assert report.reliability["observed"].is_sorted()
+
+
+def test_each_moment_gets_the_answer_that_it_would_get_alone_and_features_left_out_are_0(shop):
+    asked, _ = moments(shop, days=3)
+    model = intent.fit(asked, seed=1)
+    stated = model.probability(asked.features)
+    for size in (1, 3, 17):
+        np.testing.assert_array_equal(model.probability(asked.features[:size]), stated[:size])
+    without = asked.features.copy()
+    without[:, -len(AWAY) :] = 0
+    np.testing.assert_array_equal(model.probability(without[:, : -len(AWAY)]), model.probability(without))
+
+
+def test_the_last_step_up_to_a_moment_is_found(shop):
+    found = steps(shop.head(500))
+    rng = np.random.default_rng(4)
+    user = rng.integers(0, len(found.users), 300)
+    time = np.append(rng.choice(found.time, 150), rng.integers(found.time.min() - 5, found.time.max() + 5, 150))
+    upto = (found.user[None] < user[:, None]) | (
+        (found.user[None] == user[:, None]) & (found.time[None] <= time[:, None])
+    )
+    np.testing.assert_array_equal(snapshots.Timeline(found).last_step(user, time), upto.sum(axis=1) - 1)
 
 
 def test_where_nothing_tells_it_beats_nobody(written):

@@ -69,6 +69,8 @@ def test_a_remembered_past_is_worth_as_much_as_its_events(simulated, features):
         last=joined["last"].fill_null(np.iinfo(np.int64).max).to_numpy(),
     )
     remembered = features.after_each_step(new, past=past)
+    counted = np.expm1(remembered[:, [features.names.index(name) for name in ("session_steps", "earlier_steps")]])
+    np.testing.assert_array_equal(past.made(new), np.rint(counted).sum(axis=1))
     assert joined["last"].count() > 50
     every = steps(whole, traits=TRAITS, actions=features.actions)
     reference = {

@@ -124,7 +124,9 @@ def test_input_without_a_trend_is_refused(series, change, message):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize(("rows", "why"), [(0, "There is no series"), (2, "No series could be given a trend. .* at least 3")])
+@pytest.mark.parametrize(
+    ("rows", "why"), [(0, "There is no series"), (2, "No series could be given a trend. .* at least 3")]
+)
 def test_a_lake_without_a_series_to_forecast_leaves_nothing_to_do(series, rows, why, workers):
     with pytest.raises(NothingToDo, match=why):
         fit_book(series.head(rows), workers=workers)
