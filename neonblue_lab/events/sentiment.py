@@ -53,6 +53,6 @@ def _lexicon() -> list[str]:
 
 @cache
 def _analyzer() -> Any:
-    from vaderSentiment import vaderSentiment as vader  # type: ignore[import-untyped]
+    from vaderSentiment import vaderSentiment as vader
 
     return vader.SentimentIntensityAnalyzer()  # reads a lexicon of 7,500 words
