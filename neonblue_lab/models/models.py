@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import BaseModel
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
 from neonblue_lab.artifacts.served import Served
@@ -39,64 +38,14 @@ from neonblue_lab.models.training.drift import Profile, drift
 from neonblue_lab.models.training.threads import one_thread
 from neonblue_lab.models.trends import book as trend_book
 from neonblue_lab.models.trends.anomalies import FALSE_ALARMS, anomalies
+from neonblue_lab.models.trends.answers import Forecast, ForecastRow, history
 from neonblue_lab.models.trends.book import TrendBook
-from neonblue_lab.models.trends.series import RegularSeries
 from neonblue_lab.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from ipywidgets import VBox
 
-HISTORY = 120
-
 _LOG = logging.getLogger(__name__)
-
-
-class ForecastRow(BaseModel):
-    """One step: the point forecast and its 95 % interval."""
-
-    timestamp: datetime
-    mean: float
-    low: float
-    high: float
-
-
-class Observation(BaseModel):
-    """One value that the model has seen."""
-
-    timestamp: datetime
-    value: float
-
-
-class Forecast(BaseModel):
-    """A forecast, with what to expect of it.
-
-    Attributes:
-        rows: the steps after the last value that the model has seen.
-        history: the last values that it has seen, HISTORY at most.
-        metrics: mase, smape, naive_mase and coverage in the back-test; None where the series could not tell.
-        note: what a reader should know of this series; empty if nothing.
-        artifact, version: the artifact that answered.
-    """
-
-    experiment_id: str
-    metric: str
-    model: str
-    history: list[Observation]
-    rows: list[ForecastRow]
-    metrics: dict[str, float | None]
-    note: str
-    artifact: str
-    version: int
-
-    @property
-    def frame(self) -> pl.DataFrame:
-        """The rows as a frame: timestamp, mean, low, high."""
-        return pl.DataFrame([row.model_dump() for row in self.rows])
-
-    @property
-    def history_frame(self) -> pl.DataFrame:
-        """The history as a frame: timestamp, value."""
-        return pl.DataFrame([row.model_dump() for row in self.history])
 
 
 class Models:
@@ -454,7 +403,7 @@ class Models:
             experiment_id=experiment_id,
             metric=chosen,
             model=model.model,
-            history=_history(model.series),
+            history=history(model.series),
             rows=[ForecastRow(**row) for row in rows.to_dicts()],
             metrics=model.metrics,
             note=model.note,
@@ -491,9 +440,3 @@ class Models:
 
     def _promoted(self, artifact: Artifact, promote: bool) -> Artifact:
         return self._store.promote(artifact.name, artifact.version) if promote else artifact
-
-
-def _history(series: RegularSeries) -> list[Observation]:
-    first = max(0, len(series) - HISTORY)
-    times = series.times(first, len(series) - first)
-    return [Observation(timestamp=t, value=v) for t, v in zip(times, series.values[first:], strict=True)]

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from neonblue_lab.lab import Lab
-from neonblue_lab.models.models import Forecast, ForecastRow
+from neonblue_lab.models.trends.answers import Forecast, ForecastRow
 from neonblue_lab.serving.answer import Answer, ArtifactUsed
 
 
