@@ -106,7 +106,7 @@ class Lab:
             self.lake,
             lambda: self.warehouse,
             self.refresh,
-            lambda texts: self.knowledge.embedder.embed(texts),
+            lambda: self.knowledge,
         )
 
     def predict_outcome(self, config: Mapping[str, Any]) -> "OutcomePrediction":

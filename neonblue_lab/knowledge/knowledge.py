@@ -28,7 +28,7 @@ class Knowledge:
         self._served = Served(store, NAME, self._open, made_by="30_experiment_knowledge")
 
     def _open(self, artifact: Artifact) -> ExperimentIndex:
-        return ExperimentIndex.open(artifact, self._embedders.named(str(artifact.manifest.parameters["embedder"])))
+        return ExperimentIndex.open(artifact, self.named(str(artifact.manifest.parameters["embedder"])))
 
     @property
     def embedder(self) -> Embedder:
@@ -47,6 +47,15 @@ class Knowledge:
             NotFound: `corpus` was not trained yet.
         """
         return CachedEmbedder(self._embedders.chosen(choice), self._cache)
+
+    def named(self, name: str) -> Embedder:
+        """The embedder that calls itself so, to ask what was built with it; it keeps no vectors.
+
+        Raises:
+            NotFound: no embedder, or no training that is still kept, has that name.
+            Unavailable: as of `embedder_of`.
+        """
+        return self._embedders.named(name)
 
     def train_embedder(
         self, texts: Sequence[str], *, data_versions: Mapping[str, int], dimensions: int = 300, seed: int = 0

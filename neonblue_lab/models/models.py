@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import polars as pl
 
 from neonblue_lab.artifacts import Artifact, ArtifactStore
@@ -30,7 +31,6 @@ from neonblue_lab.models.event_labels.evaluation import evaluate
 from neonblue_lab.models.event_labels.report import ClassifierReport
 from neonblue_lab.models.event_labels.sample import stream_events, training_events
 from neonblue_lab.models.outcome import artifact as outcome_artifact
-from neonblue_lab.models.outcome.pair_model import Embed
 from neonblue_lab.models.outcome.pairs import pairs
 from neonblue_lab.models.outcome.predictor import OutcomePredictor, train
 from neonblue_lab.models.outcome.report import OutcomeReport
@@ -48,6 +48,28 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
+class TextEmbedder(Protocol):
+    """What makes vectors of texts; see `knowledge.embedding.Embedder`."""
+
+    @property
+    def name(self) -> str:
+        """What its vectors are known by."""
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """float32, a row of norm 1 for each text."""
+
+
+class TextEmbedders(Protocol):
+    """What `Knowledge` offers."""
+
+    @property
+    def embedder(self) -> TextEmbedder:
+        """To learn with: it keeps the vectors that it makes."""
+
+    def named(self, name: str) -> TextEmbedder:
+        """To ask with: the one that a model was fitted with. It keeps nothing."""
+
+
 class Models:
     """Event classifier, users' behaviour, outcomes and trends."""
 
@@ -57,7 +79,7 @@ class Models:
         lake: Lake,
         warehouse: Callable[[], Warehouse],
         refresh: Callable[[], object],
-        embed: Embed | None = None,
+        embedders: Callable[[], TextEmbedders] | None = None,
     ) -> None:
         """Models of a lab.
 
@@ -66,12 +88,14 @@ class Models:
             lake: where corrections are kept.
             warehouse: gives the pinned data to learn from when it is asked for.
             refresh: has it pin the newest data.
-            embed: gives vectors of texts, for a model of texts that was fitted with them.
+            embedders: gives the lab's text embedders when they are needed; without them, the model of texts learns from words
+                alone.
         """
         self._store = store
         self._lake = lake
         self._warehouse = warehouse
         self._refresh = refresh
+        self._embedders = embedders
         self._classifier = Served(
             store, classifier_artifact.NAME, classifier_artifact.load, made_by="20_event_classifier"
         )
@@ -79,7 +103,7 @@ class Models:
         self._outcomes = Served(
             store,
             outcome_artifact.NAME,
-            lambda artifact: outcome_artifact.load(artifact, embed=embed),
+            self._load_outcomes,
             made_by="60_outcome_predictor",
         )
         self._trends = Served(store, trend_book.NAME, trend_book.load, made_by="50_trends")
@@ -331,7 +355,7 @@ class Models:
         history: pl.DataFrame,
         text_arms: pl.DataFrame,
         *,
-        embed: Embed | None = None,
+        neural: bool = True,
         seed: int = 1,
         promote: bool = True,
     ) -> tuple[Artifact, OutcomeReport]:
@@ -341,20 +365,37 @@ class Models:
         Args:
             history: as of `Experiments.history`.
             text_arms: as of `Experiments.text_arms`; may be empty.
-            embed: texts to vectors, for the model of texts; without, it learns from words alone.
+            neural: whether the model of texts learns from the lab's text embedder, too, which makes it right some two
+                points more often; else from words alone.
             seed: of folds and models.
             promote: make it the champion.
 
         Raises:
-            NotFound: no finished experiment has an outcome.
+            NothingToDo: no finished experiment has an outcome.
+            Unavailable: there are texts to learn from, and the embedder is not installed or cannot be reached.
         """
         if history.is_empty():
             raise NothingToDo("No finished experiment has an outcome yet: there is nothing to learn from.")
+        embedders = self._embedders if neural else None
+        # Asked for only when there are texts enough to learn from.
+        embed = None if embedders is None else lambda texts: embedders().embedder.embed(texts)
         predictor, report = train(history, pairs(text_arms), embed=embed, seed=seed)
+        used = predictor.texts is not None and predictor.texts.neural
         artifact = outcome_artifact.publish(
-            self._store, predictor, report, data_versions=self._warehouse().versions, seed=seed
+            self._store,
+            predictor,
+            report,
+            data_versions=self._warehouse().versions,
+            seed=seed,
+            embedder=embedders().embedder.name if embedders is not None and used else None,
         )
         return self._promoted(artifact, promote), report
+
+    def _load_outcomes(self, artifact: Artifact) -> OutcomePredictor:
+        name, embedders = artifact.manifest.parameters.get("embedder"), self._embedders
+        if name is None or embedders is None:
+            return outcome_artifact.load(artifact, embed=None)
+        return outcome_artifact.load(artifact, embed=lambda texts: embedders().named(str(name)).embed(texts))
 
     def outcome_drift(self, history: pl.DataFrame) -> pl.DataFrame:
         """How far experiments lie from those that the promoted predictor learned from; see `training.drift.drift`.

@@ -30,8 +30,13 @@ def publish(
     *,
     data_versions: Mapping[str, int],
     seed: int,
+    embedder: str | None = None,
 ) -> Artifact:
-    """Publish a predictor with its report as the next version of `outcome_predictor`."""
+    """Publish a predictor with its report as the next version of `outcome_predictor`.
+
+    Args:
+        embedder: the name of the one whose vectors its model of texts was fitted with, if any.
+    """
     return store.publish(
         NAME,
         partial(_write, predictor, report),
@@ -39,7 +44,7 @@ def publish(
             "outcomes": list(OUTCOMES),
             "configuration": predictor.configuration is not None,
             "texts": predictor.texts is not None,
-            "neural": predictor.texts is not None and predictor.texts.neural,
+            "embedder": embedder,
         },
         metrics=report.metrics,
         data_versions=data_versions,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
@@ -10,12 +11,17 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from neonblue_lab.artifacts import ArtifactStore
+from neonblue_lab.knowledge.knowledge import Knowledge
+from neonblue_lab.knowledge.minilm import MiniLM, is_installed
+from neonblue_lab.lake.lake import Lake
+from neonblue_lab.models.models import Models
 from neonblue_lab.models.outcome import artifact as stored
 from neonblue_lab.models.outcome.history import FEATURES, HISTORY_SCHEMA, OUTCOMES, outcome_codes
 from neonblue_lab.models.outcome.pairs import ARM_COLUMNS, pairs
 from neonblue_lab.models.outcome.predictor import train
 from neonblue_lab.models.outcome.report import BASE, GAIN, GROUPED, MODEL, TEMPORAL, evaluate
 from neonblue_lab.models.outcome.tabular import Encoder, TabularModel, base_rates
+from neonblue_lab.warehouse.warehouse import Warehouse
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 CHANCES = {"checkout": (0.7, 0.2, 0.1), "copy": (0.1, 0.8, 0.1), "pricing": (0.1, 0.3, 0.6)}
@@ -48,6 +54,36 @@ def simulated(count: int, *, told: bool, seed: int = 1) -> pl.DataFrame:
         "outcome": outcomes,
     }
     return pl.DataFrame(rows, schema=HISTORY_SCHEMA)
+
+
+WORDS = [
+    "garden",
+    "winter",
+    "river",
+    "music",
+    "story",
+    "morning",
+    "silver",
+    "village",
+    "letter",
+    "window",
+    "summer",
+    "bread",
+    "train",
+    "island",
+]
+
+
+def arms(more: float) -> pl.DataFrame:
+    """Simulated: texts of random words; those that ask a question draw `more` clicks, as a share."""
+    rng = np.random.default_rng(4)
+    rows = []
+    for place in range(150):
+        for asks in (True, False, bool(rng.integers(2))):
+            text = " ".join(rng.choice(WORDS, size=6)) + ("?" if asks else ".")
+            rate = 0.05 * (1 + more * asks)
+            rows.append((f"e{place}", "", START + timedelta(days=place), text, 3000, int(rng.binomial(3000, rate))))
+    return pl.DataFrame(rows, schema=list(ARM_COLUMNS), orient="row")
 
 
 @pytest.fixture(scope="module")
@@ -138,34 +174,6 @@ def test_a_category_that_was_never_seen_gets_what_is_usual(told: pl.DataFrame) -
 
 
 def test_texts_are_used_where_they_beat_a_coin_on_later_pairs_and_not_otherwise() -> None:
-    """Simulated: texts of random words; those that ask a question draw a third more clicks, or just as many."""
-    rng = np.random.default_rng(4)
-    words = [
-        "garden",
-        "winter",
-        "river",
-        "music",
-        "story",
-        "morning",
-        "silver",
-        "village",
-        "letter",
-        "window",
-        "summer",
-        "bread",
-        "train",
-        "island",
-    ]
-
-    def arms(more: float) -> pl.DataFrame:
-        rows = []
-        for place in range(150):
-            for asks in (True, False, bool(rng.integers(2))):
-                text = " ".join(rng.choice(words, size=6)) + ("?" if asks else ".")
-                rate = 0.05 * (1 + more * asks)
-                rows.append((f"e{place}", "", START + timedelta(days=place), text, 3000, int(rng.binomial(3000, rate))))
-        return pl.DataFrame(rows, schema=list(ARM_COLUMNS), orient="row")
-
     history_rows = simulated(20, told=True)
     predictor, report = train(history_rows, pairs(arms(0.33)), embed=None, seed=1)
     assert predictor.texts is not None
@@ -218,3 +226,38 @@ def test_texts_that_cannot_be_measured_later_are_no_reason_to_fail(
     predictor, report = train(simulated(20, told=True), pairs(arms), embed=None, seed=1)
     assert predictor.texts is None
     assert said in report.notes[-1]
+
+
+def test_a_lab_learns_texts_with_its_embedder_and_asks_with_the_very_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unavailable: Callable[[str], NoReturn]
+) -> None:
+    if not is_installed():
+        unavailable("The weights of all-MiniLM-L6-v2 are not installed.")
+    lake, store = Lake(tmp_path / "lake"), ArtifactStore(tmp_path / "artifacts")
+    lake.ensure_derived()
+
+    def models() -> Models:
+        return Models(store, lake, lambda: Warehouse(lake), lambda: None, lambda: Knowledge(store, lake))
+
+    artifact, _ = models().train_outcome(simulated(20, told=True), arms(0.33))
+    assert artifact.manifest.parameters["embedder"] == MiniLM.name
+    kept = lake.read("vectors").height
+    assert kept >= 400
+    monkeypatch.setenv("NEONBLUE_EMBEDDER", "openai")
+    predictor = models().outcome_predictor()[1]
+    assert predictor.texts is not None
+    assert predictor.texts.neural
+    chances = predictor.text_chances("bread by the river.", ["bread by the river?"])
+    assert chances is not None
+    assert chances[0] > 0.6
+    assert lake.read("vectors").height == kept  # a question leaves nothing behind
+
+
+def test_without_the_embedder_texts_are_learned_from_words_alone(tmp_path: Path) -> None:
+    lake, store = Lake(tmp_path / "lake"), ArtifactStore(tmp_path / "artifacts")
+    lake.ensure_derived()
+    lab = Models(store, lake, lambda: Warehouse(lake), lambda: None, lambda: Knowledge(store, lake))
+    artifact, _ = lab.train_outcome(simulated(20, told=True), arms(0.33), neural=False)
+    assert artifact.manifest.parameters["embedder"] is None
+    assert artifact.manifest.parameters["texts"] is True
+    assert not lake.read("vectors").height
