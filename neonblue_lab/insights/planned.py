@@ -2,15 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from neonblue_lab.errors import BadInput
 from neonblue_lab.knowledge.documents import RELEVANT_LIFT
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 SMALLEST_LIFT = 1e-4
 """No experiment has the units to tell a smaller relative change from none."""
@@ -35,13 +32,13 @@ def _tellable(lift: float) -> float:
 _Text = Annotated[str, AfterValidator(_written)]
 
 
-def _said(error: "ErrorDetails") -> str:
+def _said(error: Mapping[str, object]) -> str:
     """What is wrong with a field, and what to write instead where the kind of mistake tells."""
     if error["type"] == "string_type":
         return f"{error['msg']} (it is {error['input']}: text that looks like something else stands in quotes)"
     if error["type"] == "model_type":
         return "Input should be a mapping such as {name: Blue button, allocation: 0.5}"
-    return error["msg"]
+    return str(error["msg"])
 
 
 class PlannedVariant(BaseModel):

@@ -57,7 +57,7 @@ def test_the_plan_is_the_one_that_the_readme_shows_and_its_models_learn(tmp_path
     assert "\nIn detail:\n" in said
     _, code = _blocks("python")
     learned = _run([sys.executable, "-c", code], tmp_path)
-    for said in ("within_days", "journey_stage", "recommended", "One page"):
+    for said in ("within_days", "converts within 7 days", "recommended", "One page: beats"):
         assert said in learned
 
 
